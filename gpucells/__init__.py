@@ -1,0 +1,34 @@
+"""gpucells: from a calcium-imaging movie to cells.
+
+``extract_cells(movie, method="extract")`` is the whole of it; the other names are what it needs and gives. They are
+loaded when first used, so that ``import gpucells`` costs almost nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "extract_cells": "gpucells.pipeline",
+    "open_movie": "gpucells.io.open_movie",
+    "save_cells": "gpucells.io.cells_file",
+    "load_cells": "gpucells.io.cells_file",
+    "simulate_movie": "gpucells.simulate.movie",
+    "list_devices": "gpucells.device.discover",
+    "Cells": "gpucells.model.cells",
+    "Movie": "gpucells.model.movie",
+}
+__all__ = [*_HOME, "__version__"]  # noqa: PLE0604 - names come from the table above
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'gpucells' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,69 @@
+"""Shared settings, and the base that every method's settings are made from.
+
+A setting is declared once, as a pydantic field with type, unit (in its name), range, default and reason (its
+description). Validation, command-line help, TOML, the copy kept in a result and the table in the documentation all
+come from that declaration.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gpucells.errors import SettingsError
+
+
+class Settings(BaseModel):
+    """Frozen settings; an unknown name is refused with the nearest known one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any]) -> Self:
+        """Validate ``values``.
+
+        Raises
+        ------
+        SettingsError
+            Names the setting, the value seen, and what is allowed.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise SettingsError(*cls._explain(error)) from None
+
+    @classmethod
+    def _explain(cls, error: ValidationError) -> tuple[str, str]:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or cls.__name__
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, cls.model_fields, n=1, cutoff=0.5)
+            return f"unknown setting {name!r}", f"did you mean {near[0]!r}?" if near else "see gpucells extract --help"
+        field = cls.model_fields.get(name)
+        hint = field.description if field is not None and field.description else ""
+        return f"{name} = {first['input']!r}: {first['msg'].lower()}", hint
+
+    def changed(self, **values: Any) -> Self:
+        """Return a validated copy with some values changed."""
+        return type(self).from_values(self.model_dump() | values)
+
+
+Preset = Literal["one_photon", "two_photon"]
+
+
+class RunSettings(Settings):
+    """What is not about one method: the movie's facts, the device, and the memory that may be used."""
+
+    preset: Preset = Field("two_photon", description="recording type: sets every default that differs between the two")
+    frame_rate_hz: float | None = Field(None, gt=0, description="frames a second, where the file does not say")
+    pixel_size_um: float | None = Field(None, gt=0, description="side of a pixel, where the file does not say")
+    cell_diameter_px: float | None = Field(
+        None, ge=2, description="what you would measure across a cell on the picture; estimated from the movie if not given"
+    )
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, or cuda:0")
+    memory_bytes: int | None = Field(
+        None, gt=0, description="host memory the run may use; half of what is free where not given"
+    )
+    seed: int = Field(0, ge=0, description="seed of everything random")
