@@ -60,7 +60,7 @@ class RunSettings(Settings):
     frame_rate_hz: float | None = Field(None, gt=0, description="frames a second, where the file does not say")
     pixel_size_um: float | None = Field(None, gt=0, description="side of a pixel, where the file does not say")
     cell_diameter_px: float | None = Field(
-        None, ge=2, description="what you would measure across a cell on the picture; estimated from the movie if not given"
+        None, ge=2, description="width of a cell on the picture; estimated from the movie where not given"
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, or cuda:0")
     memory_bytes: int | None = Field(

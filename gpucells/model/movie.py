@@ -108,9 +108,7 @@ class Movie:
         numpy.ndarray
             ``(frames, rows, columns)`` of :attr:`dtype`.
         """
-        box = [
-            slice(*s.indices(n)[:2]) for s, n in zip((frames, rows, columns), self.shape, strict=True)
-        ]
+        box = [slice(*s.indices(n)[:2]) for s, n in zip((frames, rows, columns), self.shape, strict=True)]
         raw = self.reader.read(*box)
         if not self.is_scaled:
             return raw
