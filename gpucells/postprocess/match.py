@@ -220,14 +220,14 @@ def _duplicates(cosine: sparse.csr_array, estimated: Float32, true: Float32, fal
     candidates = sparse.coo_array(cosine[false][:, taken])
     near = candidates.data >= MIN_COSINE
     found, partner = false[candidates.row[near]], taken[candidates.col[near]]
-    fits: NDArray[np.bool_] = np.greater_equal(paired_r(estimated, true, found, partner), MIN_TRACE_R)
+    fits = paired_r(estimated, true, found, partner) >= MIN_TRACE_R
     return np.unique(found[fits]).astype(np.int64)
 
 
 def _crosstalk(estimated: Float32, true: Float32, pairs: Indices, overlap: sparse.csr_array) -> Float64:
     """Return the share of each matched trace's absolute regression weight that is on its true neighbours' traces."""
     shares = np.zeros(len(pairs))
-    alive = true.any(axis=1)
+    alive: NDArray[np.bool_] = np.abs(true).max(axis=1, initial=0) > 0
     for n, (cell, own) in enumerate(pairs):
         row = slice(overlap.indptr[own], overlap.indptr[own + 1])
         near = overlap.indices[row][overlap.data[row] > 0]
