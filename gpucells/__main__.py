@@ -1,0 +1,7 @@
+"""``python -m gpucells`` is ``gpucells``."""
+
+import sys
+
+from gpucells.cli import main
+
+sys.exit(main())

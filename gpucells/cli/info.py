@@ -1,0 +1,111 @@
+"""``gpucells info`` and ``gpucells devices``: what a file holds, what this machine has."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gpucells.cli import options
+from gpucells.cli.inputs import format_bytes
+
+if TYPE_CHECKING:
+    from gpucells.model.cells import Cells
+    from gpucells.model.movie import Movie
+
+
+def info(
+    path: Annotated[list[Path], typer.Argument(help="a movie (one or more files, a folder), or a file of cells")],
+    dataset: options.Dataset = None,
+    axes: options.Axes = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Say what a movie or a file of cells holds, without reading its frames."""
+    if len(path) == 1 and _is_cells_file(path[0]):
+        from gpucells.io.cells_file import load_cells
+
+        facts = _cells_facts(load_cells(path[0]))
+    else:
+        from gpucells.io.open_movie import open_movie
+
+        with open_movie(path[0] if len(path) == 1 else path, dataset=dataset, axes=axes) as movie:
+            facts = _movie_facts(movie)
+    _show(facts, as_json)
+
+
+def devices(as_json: options.AsJson = False) -> None:
+    """List the devices that a run can use."""
+    from gpucells.device.discover import list_devices
+
+    found = list_devices()
+    if as_json:
+        typer.echo(json.dumps([device.as_dict() for device in found], indent=2))
+    else:
+        for device in found:
+            typer.echo(str(device))
+
+
+def _is_cells_file(path: Path) -> bool:
+    import h5py
+
+    from gpucells.io.cells_file import FORMAT
+
+    if not path.is_file() or not h5py.is_hdf5(path):
+        return False
+    with h5py.File(path, "r") as file:
+        return bool(file.attrs.get("format") == FORMAT)
+
+
+def _movie_facts(movie: Movie) -> dict[str, Any]:
+    return {
+        "kind": "movie",
+        "source": movie.source,
+        "n_frames": movie.n_frames,
+        "height": movie.height,
+        "width": movie.width,
+        "dtype": str(movie.reader.dtype),
+        "scale": movie.scale,
+        "offset": movie.offset,
+        "frame_rate_hz": movie.frame_rate_hz,
+        "pixel_size_um": movie.pixel_size_um,
+        "n_bytes": movie.n_bytes,
+        "n_files": len(movie.files),
+    }
+
+
+def _cells_facts(cells: Cells) -> dict[str, Any]:
+    return {
+        "kind": "cells",
+        "source": cells.provenance.source,
+        "n_cells": cells.n_cells,
+        "n_accepted": int(cells.accepted.sum()),
+        "n_frames": cells.n_frames,
+        "height": cells.image_shape[0],
+        "width": cells.image_shape[1],
+        "frame_rate_hz": cells.frame_rate_hz,
+        "pixel_size_um": cells.pixel_size_um,
+        "method": cells.method,
+        "device": cells.provenance.device,
+        "created": cells.provenance.created,
+        "gpucells": cells.provenance.versions.get("gpucells"),
+        "quality": sorted(cells.quality),
+    }
+
+
+def _show(facts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    from gpucells.cli.tables import print_pairs
+
+    print_pairs((name, _as_text(name, value)) for name, value in facts.items())
+
+
+def _as_text(name: str, value: Any) -> str:
+    if value is None:
+        return "unknown"
+    if isinstance(value, list):
+        return ", ".join(value)
+    return format_bytes(value) if name.endswith("bytes") else str(value)

@@ -1,0 +1,65 @@
+"""Settings are frozen, validated, and explain what is wrong with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import Field, ValidationError
+
+from gpucells.errors import SettingsError
+from gpucells.settings import RunSettings, Settings
+
+
+def test_defaults_are_valid_and_complete() -> None:
+    run = RunSettings()
+    assert run.device == "auto"
+    assert run.frame_rate_hz is None, "a frame rate is never assumed"
+    assert RunSettings.from_values(run.model_dump()) == run
+
+
+@pytest.mark.parametrize(
+    ("values", "message", "hint"),
+    [
+        ({"frame_rate": 10}, "unknown setting 'frame_rate'", "did you mean 'frame_rate_hz'?"),
+        ({"qqqqqq": 10}, "unknown setting 'qqqqqq'", "--help"),
+        ({"frame_rate_hz": -2}, "frame_rate_hz = -2", "frames a second"),
+        ({"cell_diameter_px": 1}, "cell_diameter_px = 1", "width of a cell"),
+        ({"device": "gpu"}, "device = 'gpu'", "cuda:0"),
+        ({"preset": "three_photon"}, "preset = 'three_photon'", "recording type"),
+        ({"memory_bytes": 0}, "memory_bytes = 0", "host memory"),
+        ({"seed": "x"}, "seed = 'x'", "seed"),
+    ],
+)
+def test_wrong_values_are_explained(values: dict[str, Any], message: str, hint: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        RunSettings.from_values(values)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:13"])
+def test_devices_have_names(device: str) -> None:
+    assert RunSettings(device=device).device == device
+
+
+def test_settings_do_not_change() -> None:
+    run = RunSettings()
+    with pytest.raises(ValidationError):
+        run.seed = 3  # type: ignore[misc]
+    changed = run.changed(seed=3)
+    assert (run.seed, changed.seed) == (0, 3)
+    with pytest.raises(SettingsError):
+        run.changed(seed=-1)
+
+
+def test_every_run_setting_says_what_it_is_for() -> None:
+    assert all(field.description for field in RunSettings.model_fields.values())
+
+
+def test_wrong_default_is_caught() -> None:
+    class Wrong(Settings):
+        share: float = Field(2.0, le=1)
+
+    with pytest.raises(SettingsError, match=r"share = 2\.0"):
+        Wrong.from_values({})
