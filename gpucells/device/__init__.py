@@ -1,0 +1,1 @@
+"""The only package that knows hardware: which devices there are, and what memory may be used."""

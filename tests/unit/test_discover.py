@@ -1,0 +1,303 @@
+"""Devices: found with stand-ins for NVML and CuPy; memory: read from stand-ins for /proc and /sys."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpucells.device import discover, memory
+from gpucells.device.discover import choose_device, find_problems, list_devices
+from gpucells.errors import DeviceError
+
+GIB = 1 << 30
+
+
+class FakeNvml(SimpleNamespace):
+    """NVML of a machine with some GPUs, in NVML's (bus) order."""
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self, names: tuple[str, ...], capability: tuple[int, int] = (9, 0), cuda: int = 13000) -> None:
+        super().__init__(names=names, capability=capability, cuda=cuda, running=0)
+
+    def nvmlInit(self) -> None:
+        self.running += 1
+
+    def nvmlShutdown(self) -> None:
+        self.running -= 1
+
+    def nvmlDeviceGetCount(self) -> int:
+        return len(self.names)
+
+    def nvmlDeviceGetHandleByIndex(self, k: int) -> int:
+        return k
+
+    def nvmlDeviceGetHandleByPciBusId(self, address: bytes) -> int:
+        return int(address.decode().removeprefix("bus"))
+
+    def nvmlDeviceGetUUID(self, handle: int) -> str:
+        return f"GPU-{handle}abc"
+
+    def nvmlDeviceGetName(self, handle: int) -> bytes:
+        return self.names[handle].encode()
+
+    def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:
+        return SimpleNamespace(total=80 * GIB, free=(70 + handle) * GIB)
+
+    def nvmlDeviceGetCudaComputeCapability(self, _: int) -> tuple[int, int]:
+        return self.capability
+
+    def nvmlSystemGetDriverVersion(self) -> str:
+        return "580.95.05"
+
+    def nvmlSystemGetCudaDriverVersion_v2(self) -> int:
+        return self.cuda
+
+
+def fake_cupy(order: tuple[int, ...] = (0,), available: bool = True) -> SimpleNamespace:
+    def device(k: int) -> SimpleNamespace:
+        return SimpleNamespace(pci_bus_id=f"bus{order[k]}")
+
+    runtime = SimpleNamespace(getDeviceCount=lambda: len(order))
+    return SimpleNamespace(
+        __version__="14.1.0", is_available=lambda: available, cuda=SimpleNamespace(Device=device, runtime=runtime)
+    )
+
+
+Machine = Callable[..., None]
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Set what the machine has: NVML, CuPy as a module, CuPy as packages."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    discover._warn_once.cache_clear()
+
+    def set_up(nvml: Any = None, cupy: Any = None, packages: tuple[str, ...] = ()) -> None:
+        monkeypatch.setitem(sys.modules, "pynvml", nvml)  # None makes the import fail
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
+        found = [SimpleNamespace(metadata={"Name": name}) for name in ("numpy", "cupy-xarray", *packages)]
+        monkeypatch.setattr(discover.importlib.metadata, "distributions", lambda: iter(found))
+
+    return set_up
+
+
+@pytest.fixture
+def cuda_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discover, "HAS_CUDA_BODIES", True)
+
+
+def test_cpu_is_always_there(machine: Machine) -> None:
+    machine()
+    (cpu,) = list_devices()
+    assert cpu.name == "cpu"
+    assert "core" in cpu.description
+    assert 0 < cpu.memory_free_bytes <= cpu.memory_total_bytes
+    assert cpu.is_usable
+
+
+def test_gpu_with_everything_in_place(machine: Machine) -> None:
+    nvml = FakeNvml(("NVIDIA H100",))
+    machine(nvml, fake_cupy(), ("cupy-cuda13x",))
+    gpu = list_devices()[1]
+    assert gpu == discover.Device(
+        "cuda:0", "NVIDIA H100", 80 * GIB, 70 * GIB, (9, 0), "580.95.05", "14.1.0", problems=()
+    )
+    assert find_problems() == []
+    assert nvml.running == 0, "NVML was left running"
+
+
+def test_numbers_are_those_of_cuda_not_of_nvml(machine: Machine) -> None:
+    machine(FakeNvml(("slow", "fast")), fake_cupy(order=(1, 0)), ("cupy-cuda13x",))
+    assert [(d.name, d.description) for d in list_devices()[1:]] == [("cuda:0", "fast"), ("cuda:1", "slow")]
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [("1,0", ["b", "a"]), ("GPU-2", ["c"]), ("", []), ("-1", []), ("2,9,0", ["c"]), (None, ["a", "b", "c"])],
+)
+def test_visible_devices_without_cupy(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, visible: str | None, expected: list[str]
+) -> None:
+    machine(FakeNvml(("a", "b", "c")))
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [device.description for device in list_devices()[1:]] == expected
+
+
+@pytest.mark.parametrize(
+    ("nvml", "cupy", "packages", "message", "hint"),
+    [
+        (FakeNvml(("x",)), None, (), "CuPy is not installed", "gpucells[cuda12]"),
+        (FakeNvml(("x",)), None, ("cupy-cuda12x",), "cannot be imported", "--force-reinstall cupy-cuda12x"),
+        (FakeNvml(("x",)), fake_cupy(available=False), ("cupy-cuda12x",), "cannot reach the GPU", "show_config"),
+        (FakeNvml(("x",)), fake_cupy(), ("cupy-cuda12x", "cupy"), "cupy, cupy-cuda12x", "pip uninstall -y cupy cupy-"),
+        (
+            FakeNvml(("x",), cuda=12040),
+            fake_cupy(),
+            ("cupy-cuda13x",),
+            "has CUDA 12.4, and",
+            "gpucells[cuda12]",
+        ),
+        (
+            FakeNvml(("x",), cuda=11080),
+            fake_cupy(),
+            ("cupy-cuda12x",),
+            "has CUDA 11.8, and",
+            "525.60.13 or later",
+        ),
+        (FakeNvml(("x",), (7, 0)), fake_cupy(), ("cupy-cuda12x",), "capability 7.0", "newer GPU"),
+    ],
+)
+@pytest.mark.usefixtures("cuda_bodies")
+def test_problems_come_with_their_mend(
+    machine: Machine, caplog: pytest.LogCaptureFixture, nvml: Any, cupy: Any, packages: Any, message: str, hint: str
+) -> None:
+    machine(nvml, cupy, packages)
+    (problem,) = find_problems()
+    assert message in problem.message
+    assert hint in problem.hint
+    assert not list_devices()[1].is_usable
+    with pytest.raises(DeviceError, match="cannot be used") as caught:
+        choose_device("cuda:0")
+    assert caught.value.hint == problem.hint
+    with caplog.at_level(logging.INFO):
+        assert choose_device("auto") == choose_device("auto") == "cpu"
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert problem.hint in record.message
+
+
+def test_two_cupy_packages_are_told_without_a_gpu(machine: Machine) -> None:
+    machine(None, fake_cupy(), ("cupy-cuda12x", "cupy-cuda13x"))
+    assert "more than one" in find_problems()[0].message
+
+
+def test_nvml_that_fails_means_no_gpu(machine: Machine) -> None:
+    nvml = FakeNvml(("x",))
+
+    def fail() -> None:
+        raise FakeNvml.NVMLError("Driver/library version mismatch")
+
+    nvml.nvmlInit = fail
+    machine(nvml)
+    assert [device.name for device in list_devices()] == ["cpu"]
+
+
+def test_this_version_computes_on_the_cpu(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    machine(FakeNvml(("NVIDIA H100",)), fake_cupy(), ("cupy-cuda13x",))
+    with pytest.raises(DeviceError, match="this version computes on the CPU") as caught:
+        choose_device("cuda:0")
+    assert "cpu" in caught.value.hint
+    with caplog.at_level(logging.INFO):
+        assert choose_device("auto") == "cpu"
+    (record,) = caplog.records
+    assert record.levelno == logging.INFO
+    assert "NVIDIA H100" in record.message
+    assert choose_device("cpu") == "cpu"
+
+
+@pytest.mark.usefixtures("cuda_bodies")
+def test_choice_with_cuda_bodies(machine: Machine) -> None:
+    machine(FakeNvml(("a",)), fake_cupy(), ("cupy-cuda13x",))
+    assert choose_device("auto") == choose_device("cuda") == choose_device("cuda:0") == "cuda:0"
+    with pytest.raises(DeviceError, match="cuda:3 does not answer") as caught:
+        choose_device("cuda:3")
+    assert "found: cpu, cuda:0" in caught.value.hint
+
+
+@pytest.mark.usefixtures("cuda_bodies")
+def test_automatic_choice_without_a_gpu_warns_once(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    machine()
+    assert choose_device() == choose_device() == "cpu"
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+@pytest.mark.parametrize("request_", ["gpu", "cuda:", "cuda:x", "", "CPU"])
+def test_names_that_are_no_device(request_: str) -> None:
+    with pytest.raises(DeviceError, match="there is no device"):
+        choose_device(request_)
+
+
+def write_tree(root: Path, files: dict[str, str]) -> None:
+    for name, text in {"proc/meminfo": "MemTotal: 1000 kB\nMemAvailable: 800 kB\n", **files}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+V2 = "sys/fs/cgroup/"
+V1 = "sys/fs/cgroup/memory/"
+
+
+@pytest.mark.parametrize(
+    ("files", "free", "total"),
+    [
+        ({}, 800 * 1024, 1000 * 1024),
+        ({"proc/self/cgroup": "0::/\n", V2 + "memory.max": "max", V2 + "memory.current": "5"}, 800 * 1024, 1000 * 1024),
+        (
+            {
+                "proc/self/cgroup": "0::/job/step\n",
+                V2 + "job/step/memory.max": "max\n",
+                V2 + "job/step/memory.current": "1\n",
+                V2 + "job/memory.max": "5000\n",
+                V2 + "job/memory.current": "3000\n",
+                V2 + "job/memory.stat": "anon 1\ninactive_file 1000\n",
+            },
+            3000,
+            5000,
+        ),
+        (
+            {
+                "proc/self/cgroup": "5:memory:/docker/x\n3:cpu,cpuacct:/\n",
+                V1 + "memory.limit_in_bytes": "4000",
+                V1 + "memory.usage_in_bytes": "4500",
+            },
+            0,
+            4000,
+        ),
+        (
+            {
+                "proc/self/cgroup": "5:memory:/\n",
+                V1 + "memory.limit_in_bytes": str(2**63 - 4096),
+                V1 + "memory.usage_in_bytes": "10",
+            },
+            800 * 1024,
+            1000 * 1024,
+        ),
+    ],
+)
+def test_host_memory_respects_control_groups(tmp_path: Path, files: dict[str, str], free: int, total: int) -> None:
+    write_tree(tmp_path, files)
+    assert memory.free_host_memory_bytes(tmp_path) == free
+    assert memory.total_host_memory_bytes(tmp_path) == total
+
+
+def test_cores_respect_the_quota(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"proc/self/cgroup": "0::/a\n", V2 + "a/cpu.max": "50000 100000\n"})
+    assert memory.usable_cores(tmp_path) == 1
+    write_tree(tmp_path, {V2 + "a/cpu.max": "max 100000\n"})
+    assert memory.usable_cores(tmp_path) == memory.usable_cores(tmp_path / "nothing") >= 1
+
+
+def test_systems_without_proc_answer_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert memory.free_host_memory_bytes(tmp_path) > 0
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    assert 0 < memory.free_host_memory_bytes(tmp_path) <= memory.total_host_memory_bytes(tmp_path)
+    assert memory.peak_memory_bytes(tmp_path) > 1 << 20
+
+
+def test_peak_memory_follows_what_was_taken() -> None:
+    before = discover.peak_memory_bytes()
+    block = np.ones(max(before, 64 << 20) // 8, dtype=np.float64)
+    after = discover.peak_memory_bytes()
+    assert after >= block.nbytes
+    del block
+    assert discover.peak_memory_bytes() > after - (2 << 20), "a peak does not go down (the kernel rounds its counters)"
