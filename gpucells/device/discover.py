@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,19 @@ class Device:
     def is_usable(self) -> bool:
         """Whether nothing stands in the way."""
         return not self.problems
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields, and ``is_usable``, as JSON can hold them."""
+        return asdict(self) | {"is_usable": self.is_usable}
+
+    def __str__(self) -> str:
+        facts = [f"{self.memory_free_bytes / 1e9:.1f} of {self.memory_total_bytes / 1e9:.1f} GB free"]
+        if self.compute_capability is not None:
+            facts.append("compute capability {}.{}".format(*self.compute_capability))
+        facts += [f"{label} {value}" for label, value in (("driver", self.driver), ("CuPy", self.cupy)) if value]
+        lines = [f"{self.name:<7} {self.description}: {', '.join(facts)}"]
+        lines += [f"        cannot be used: {problem.message} ({problem.hint})" for problem in self.problems]
+        return "\n".join(lines)
 
 
 def list_devices() -> list[Device]:

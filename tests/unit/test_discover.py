@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -113,6 +114,18 @@ def test_gpu_with_everything_in_place(machine: Machine) -> None:
     )
     assert find_problems() == []
     assert nvml.running == 0, "NVML was left running"
+
+
+def test_a_device_as_text_and_as_json(machine: Machine) -> None:
+    machine(FakeNvml(("NVIDIA H100",)), None)
+    gpu = list_devices()[1]
+    first, second = str(gpu).splitlines()
+    assert first == "cuda:0  NVIDIA H100: 75.2 of 85.9 GB free, compute capability 9.0, driver 580.95.05"
+    assert "cannot be used: CuPy is not installed" in second
+    told = json.loads(json.dumps(gpu.as_dict()))
+    assert told["name"] == "cuda:0"
+    assert told["is_usable"] is False
+    assert "pip install" in told["problems"][0]["hint"]
 
 
 def test_numbers_are_those_of_cuda_not_of_nvml(machine: Machine) -> None:
