@@ -109,6 +109,7 @@ class JsonLines:
         self._last: dict[tuple[str, str], float] = {}
 
     def __call__(self, event: Event) -> None:
+        """Write the event, unless it follows its stage's last too soon."""
         now = self._clock()
         key = (event.stage, event.device)
         is_last = event.total > 0 and event.done >= event.total

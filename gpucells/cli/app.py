@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import signal
 import sys
 import traceback
@@ -23,6 +22,7 @@ from gpucells.errors import GpucellsError
 EXIT_BUG = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 4
+_TYPER_INTERRUPTED = 130  # typer turns Ctrl-C into this code; its older releases raise Abort
 
 app = typer.Typer(
     name="gpucells",
@@ -82,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         return _explain(error, words, debug)
+    if result == _TYPER_INTERRUPTED:
+        return _explain(KeyboardInterrupt(), words, debug)
     return result if isinstance(result, int) else 0
 
 
@@ -93,10 +95,6 @@ def _explain(error: BaseException, words: list[str], debug: bool) -> int:
     if isinstance(error, GpucellsError):
         _complain(error.message, error.hint)
         return error.exit_code
-    if isinstance(error, BrokenPipeError):
-        # The reader of a pipe went away (gpucells info | head): nothing to say, and nowhere to say it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_BUG
     usage: Any = error
     if hasattr(usage, "format_message"):  # typer's own: an unknown option, a missing argument
         verb = next((word for word in words if not word.startswith("-")), "")

@@ -52,18 +52,18 @@ def extract(
         for target in filter(None, (output, report)):
             check_target(target, overwrite)
 
-    from gpucells import pipeline
     from gpucells.io.open_movie import open_movie
+    from gpucells.pipeline import extract_cells, plan_run
 
     rate, size = run.frame_rate_hz, run.pixel_size_um
     paths = movie[0] if len(movie) == 1 else movie
     with open_movie(paths, dataset=dataset, frame_rate_hz=rate, pixel_size_um=size, axes=axes) as opened:
         if dry_run:
-            for line in pipeline.plan_run(opened, method, run, values).lines():
+            for line in plan_run(opened, method, run, values).lines():
                 typer.echo(line)
             return
         with open_sink(progress) as sink:
-            cells = pipeline.extract_cells(opened, method, run, values, progress=sink)
+            cells = extract_cells(opened, method, run, values, progress=sink)
     _write(cells, output, report, overwrite)
 
 

@@ -55,7 +55,7 @@ def _is_cells_file(path: Path) -> bool:
     if not path.is_file() or not h5py.is_hdf5(path):
         return False
     with h5py.File(path, "r") as file:
-        return bool(file.attrs.get("format") == FORMAT)
+        return file.attrs.get("format") in (FORMAT, FORMAT.encode())
 
 
 def _movie_facts(movie: Movie) -> dict[str, Any]:

@@ -35,7 +35,9 @@ Assignments = Annotated[
     list[str] | None,
     _option("--set", text="a setting of the method; may be repeated", panel=_RUN, metavar="KEY=VALUE"),
 ]
-SettingsFile = Annotated[Path | None, _option(text=f"TOML file with {_OPEN}run] and {_OPEN}METHOD]; options win", panel=_RUN)]
+SettingsFile = Annotated[
+    Path | None, _option(text=f"TOML file with {_OPEN}run] and {_OPEN}METHOD]; options win", panel=_RUN)
+]
 Device = Annotated[str | None, _setting("device")]
 Memory = Annotated[str | None, _setting("memory_bytes", before="such as 8GB: ", metavar="SIZE")]
 Seed = Annotated[int | None, _setting("seed")]

@@ -37,10 +37,13 @@ def print_pairs(rows: Iterable[tuple[str, str]], title: str = "", console: Conso
     console : rich.console.Console, optional
         Standard output by default.
     """
-    table = Table(box=None, show_header=False, title=escape(title) or None, title_justify="left", pad_edge=False)
-    for name, value in rows:
-        table.add_row(escape(name), escape(value))
-    (console or open_console()).print(table)
+    console = console or open_console()
+    pairs = list(rows)
+    if title:
+        console.print(f"\n[bold]{escape(title)}[/bold]")
+    width = max((len(name) for name, _ in pairs), default=0)
+    for name, value in pairs:
+        console.print(f"{escape(name):<{width}}  {escape(value)}")
 
 
 def print_run(cells: Cells, written: Sequence[Path], scores: Scores | None = None) -> None:

@@ -74,7 +74,8 @@ def test_the_reader_of_imports_sees_what_it_should(tmp_path: Path) -> None:
     module.write_text(
         "from typing import TYPE_CHECKING\nimport numpy.linalg\nif TYPE_CHECKING:\n    import zarr\n"
         "try:\n    import av\nexcept ImportError:\n    pass\n"
-        "def later():\n    from matplotlib import pyplot\n    import importlib\n    importlib.import_module('h5py.h5')\n"
+        "def later():\n    from matplotlib import pyplot\n"
+        "    import importlib\n    importlib.import_module('h5py.h5')\n"
     )
     assert imported(module) == {"typing", "numpy", "av", "matplotlib", "importlib", "h5py"}
     assert imported(module, at_top_only=True) == {"typing", "numpy", "av"}
