@@ -109,7 +109,7 @@ def _command(options: argparse.Namespace, movie: Path, preset: str, output: Path
         filled = {"movie": str(movie), "preset": preset, "output": str(output)}
         return [part.format(**filled) for part in shlex.split(options.command)]
     verb = [sys.executable, "-m", "gpucells", "extract", str(movie), "--method", options.method]
-    return [*verb, "--preset", preset, "-o", str(output), "--progress", "silent"]
+    return [*verb, "--preset", preset, "-o", str(output), "--progress", "none"]
 
 
 def measure(command: list[str], folder: Path) -> dict[str, Any]:

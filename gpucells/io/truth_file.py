@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from gpucells.errors import InputError, MissingFileError
 from gpucells.model.truth import Truth
 
@@ -52,6 +50,9 @@ def load_truth(path: str | Path) -> Truth:
             height, width = file["movie"].shape[1:]
         else:
             raise InputError(f"{path}: neither /movie nor /truth says how large the image is")
+        n_pixels = group.attrs["footprints_shape"][1] if "footprints_shape" in group.attrs else height * width
+    if n_pixels != height * width:
+        raise InputError(f"{path}: true footprints have {n_pixels} pixels, the image is {height} x {width}")
     return Truth.from_datasets(datasets, (int(height), int(width)))
 
 
@@ -70,8 +71,4 @@ def save_truth(path: str | Path, truth: Truth) -> None:
     with h5py.File(path, "a") as file:
         if GROUP in file:
             del file[GROUP]
-        group = file.create_group(GROUP)
-        for name, array in truth.as_datasets().items():
-            group.create_dataset(name, data=array)
-        group.attrs["footprints_shape"] = np.asarray(truth.footprints.shape)
-        group.attrs["image_shape"] = np.asarray(truth.image_shape)
+        truth.write_into(file.create_group(GROUP))

@@ -74,6 +74,13 @@ class Truth:
             "at_border": self.at_border,
         }
 
+    def write_into(self, group: Any) -> None:
+        """Write the arrays into an open, empty HDF5 group (or anything with its ``create_dataset`` and ``attrs``)."""
+        for name, array in self.as_datasets().items():
+            group.create_dataset(name, data=array)
+        group.attrs["footprints_shape"] = np.asarray(self.footprints.shape)
+        group.attrs["image_shape"] = np.asarray(self.image_shape)
+
     @classmethod
     def from_datasets(cls, datasets: Mapping[str, NDArray[Any]], image_shape: tuple[int, int]) -> Truth:
         """Make a truth from what :meth:`as_datasets` gives.
@@ -88,10 +95,13 @@ class Truth:
         missing += [name for name in ("traces",) if name not in datasets]
         if missing:
             raise InputError(f"the truth lacks {', '.join(missing)}", "see Truth.as_datasets for what it needs")
+        n_pixels, last = image_shape[0] * image_shape[1], int(np.max(datasets["footprints_indices"], initial=0))
+        if last >= max(n_pixels, 1):
+            raise InputError(f"true footprints reach pixel {last}, the image has {n_pixels}")
         traces = np.asarray(datasets["traces"], dtype=np.float32)
         n_cells = len(traces)
         parts = tuple(datasets[f"footprints_{name}"] for name in names)
-        footprints = sparse.csr_array(parts, shape=(n_cells, image_shape[0] * image_shape[1]))
+        footprints = sparse.csr_array(parts, shape=(n_cells, n_pixels))
         overlap = datasets["max_overlap"] if "max_overlap" in datasets else largest_overlap(footprints)
         return cls(
             footprints=footprints,

@@ -1,0 +1,1 @@
+"""Movies whose cells are known: one file for each thing a recording is made of."""

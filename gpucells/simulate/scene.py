@@ -1,0 +1,158 @@
+"""Everything that a simulated movie shows, and how one frame of it is drawn.
+
+    light(t) = vignette * shift_t[ still + sum_k change_k(t) image_k + sum_c trace_c(t) footprint_c ]
+
+Vessels dim all that is in the brackets; the sensor adds its noise afterwards. A frame depends on nothing but the
+settings and its number, so a movie is the same however it is cut into chunks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy import sparse
+
+from gpucells.model.truth import Truth, largest_overlap
+from gpucells.simulate.activity import make_activity
+from gpucells.simulate.background import make_background, make_vessels, make_vignette
+from gpucells.simulate.footprints import make_footprints
+from gpucells.simulate.motion import make_shifts, shift_image
+from gpucells.simulate.noise import Sensor, transient_amplitude
+from gpucells.simulate.settings import SimulationSettings
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A simulated field of view; images in counts above the dark level.
+
+    Parameters
+    ----------
+    settings : SimulationSettings
+        What it was made from.
+    footprints : scipy.sparse.csr_array
+        ``(n_cells, n_pixels)`` float32, dimmed by vessels but not by the optics.
+    traces : numpy.ndarray
+        ``(n_cells, n_frames)`` float32, counts.
+    still : numpy.ndarray
+        ``(height, width)`` diffuse light and silent cells.
+    images, changes : numpy.ndarray
+        ``(rank, height, width)`` and ``(n_frames, rank)``: what changes slowly.
+    vignette : numpy.ndarray
+        ``(height, width)``.
+    shifts : numpy.ndarray or None
+        ``(n_frames, 2)`` px.
+    sensor : Sensor
+        Adds the noise.
+    """
+
+    settings: SimulationSettings
+    footprints: sparse.csr_array
+    traces: Float32
+    still: Float32
+    images: Float32
+    changes: Float32
+    vignette: Float32
+    shifts: Float32 | None
+    sensor: Sensor
+
+    def draw(self, start: int, stop: int) -> NDArray[Any]:
+        """Return frames ``start`` to ``stop``, ``(stop - start, height, width)``."""
+        height, width = self.still.shape
+        movie = np.empty((stop - start, height, width), dtype=self.sensor.dtype)
+        light, moved = np.empty((2, height, width), dtype=np.float32)
+        cells = (self.footprints.data, self.footprints.indices, self.footprints.indptr)
+        for frame in range(start, stop):
+            _add_light(self.still, self.images, self.changes[frame], *cells, self.traces[:, frame].copy(), light)
+            if self.shifts is not None:
+                shift_image(light, float(self.shifts[frame, 0]), float(self.shifts[frame, 1]), moved)
+                light, moved = moved, light
+            light *= self.vignette
+            self.sensor.record(light, frame, movie[frame - start])
+        return movie
+
+
+def make_scene(settings: SimulationSettings) -> tuple[Scene, Truth]:
+    """Draw everything random but the noise, each kind of thing from its own stream of the seed.
+
+    Returns
+    -------
+    tuple
+        The scene and its truth; true footprints have maximum 1 as the camera sees them, true traces are in counts.
+    """
+    cells, spiking, diffuse, moving = (np.random.default_rng([settings.seed, stream]) for stream in (1, 2, 3, 4))
+    drawn = make_footprints(settings, cells)
+    n_cells = drawn.rows.shape[0]
+    spikes, traces = make_activity(settings, n_cells, spiking)
+    background = make_background(settings, diffuse)
+    vessels, vignette = make_vessels(settings, diffuse), make_vignette(settings)
+    amplitude = transient_amplitude(settings)
+
+    brightness = amplitude * cells.lognormal(0, settings.brightness_spread, n_cells)
+    traces *= brightness[:, None].astype(np.float32)
+    footprints = _dimmed(drawn.rows, vessels)
+    resting = settings.resting_brightness * brightness * cells.uniform(0.3, 1.7, n_cells)
+    still = amplitude * background.still * vessels + (footprints.T @ resting).reshape(vessels.shape)
+    scene = Scene(
+        settings=settings,
+        footprints=footprints,
+        traces=traces,
+        still=still.astype(np.float32),
+        images=np.asarray(amplitude * background.images * vessels, dtype=np.float32),
+        changes=background.changes,
+        vignette=vignette,
+        shifts=make_shifts(settings, moving) if settings.motion_px > 0 else None,
+        sensor=Sensor.from_settings(settings),
+    )
+    return scene, _truth(scene, spikes, drawn.at_border)
+
+
+def _truth(scene: Scene, spikes: Float32, at_border: NDArray[np.bool_]) -> Truth:
+    seen = _dimmed(scene.footprints, scene.vignette)
+    peak = np.asarray(seen.max(axis=1).todense(), dtype=np.float32).ravel() if 0 not in seen.shape else np.zeros(0)
+    footprints = sparse.csr_array(sparse.diags_array(1 / np.maximum(peak, 1e-6)) @ seen, dtype=np.float32)
+    traces = scene.traces * peak[:, None].astype(np.float32)
+    noise = scene.sensor.noise_std(scene.still * scene.vignette).ravel()
+    matched = np.sqrt(footprints.multiply(footprints) @ (1 / noise.astype(np.float64) ** 2))
+    return Truth(
+        footprints=footprints,
+        traces=traces,
+        image_shape=scene.settings.shape[1:],
+        spikes=spikes,
+        snr=(traces.max(axis=1, initial=0) * matched).astype(np.float32),
+        max_overlap=largest_overlap(footprints),
+        at_border=at_border,
+    )
+
+
+def _dimmed(footprints: sparse.csr_array, through: Float32) -> sparse.csr_array:
+    dimmed = footprints.copy()
+    dimmed.data = (dimmed.data * through.ravel()[dimmed.indices]).astype(np.float32)
+    return dimmed
+
+
+@njit(cache=True, nogil=True)
+def _add_light(
+    still: Float32,
+    images: Float32,
+    changes: Float32,
+    data: Float32,
+    indices: NDArray[np.int32],
+    indptr: NDArray[np.int32],
+    traces: Float32,
+    light: Float32,
+) -> None:
+    """Write the light of one frame; one pass a component and in a fixed order, so that rounding is always the same."""
+    light[:] = still
+    for k in range(images.shape[0]):
+        light += changes[k] * images[k]
+    flat = light.ravel()
+    for cell in range(len(traces)):
+        if traces[cell] != 0:
+            for i in range(indptr[cell], indptr[cell + 1]):
+                flat[indices[i]] += traces[cell] * data[i]
