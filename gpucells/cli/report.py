@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,6 +56,7 @@ def draw(cells: Cells, targets: Sequence[Path], truth: Truth | None = None, titl
     """
     from gpucells.report import draw_report
 
-    for target in targets:
-        is_page = target.suffix.lower() == ".html"
-        draw_report(cells, **{"html_path" if is_page else "png_path": target}, truth=truth, title=title)
+    pages = [target for target in targets if target.suffix.lower() == ".html"]
+    pictures = [target for target in targets if target not in pages]
+    for page, picture in zip_longest(pages, pictures):
+        draw_report(cells, png_path=picture, html_path=page, truth=truth, title=title)

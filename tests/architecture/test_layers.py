@@ -15,6 +15,8 @@ EDGE = {
     "cupyx": ("device/", "ops/"),
     "pynvml": ("device/",),
     "h5py": ("io/", "export/", "cli/", "simulate/"),
+    "psutil": ("device/",),
+    "hdf5plugin": ("io/",),
     "tifffile": ("io/", "export/"),
     "zarr": ("io/", "export/"),
     "av": ("io/", "export/"),
@@ -25,7 +27,7 @@ EDGE = {
     "typer": ("cli/",),
 }
 NEVER = {"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "torch", "tensorflow", "pandas", "tests"}
-OPTIONAL = {"cupy", "cupyx", "av", "zarr", "pynwb", "tqdm"}
+OPTIONAL = {"cupy", "cupyx", "psutil", "hdf5plugin", "av", "zarr", "pynwb", "tqdm"}
 
 
 def test_imports_go_downwards() -> None:
