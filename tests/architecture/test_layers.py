@@ -22,6 +22,7 @@ EDGE = {
     "av": ("io/", "export/"),
     "pynwb": ("io/", "export/"),
     "matplotlib": ("report/",),
+    "contourpy": ("report/",),
     "rich": ("cli/", "progress.py"),
     "tqdm": ("progress.py",),
     "typer": ("cli/",),
