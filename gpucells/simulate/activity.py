@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from gpucells.simulate.settings import SimulationSettings
 
 Float32 = NDArray[np.float32]
 
-FAINTEST = 1e-4  # of a unit event: what is left of a transient below that is no light
+FAINTEST = 1e-4  # of its peak: where a transient ends
 
 
 def make_activity(settings: SimulationSettings, n_cells: int, rng: np.random.Generator) -> tuple[Float32, Float32]:
@@ -26,27 +25,27 @@ def make_activity(settings: SimulationSettings, n_cells: int, rng: np.random.Gen
     spikes = np.zeros((n_cells, n_frames), dtype=np.float32)
     traces = np.zeros_like(spikes)
     rate = settings.event_rate_hz / settings.frame_rate_hz
-    numerator, denominator = transient_filter(settings)
-    for cell in range(n_cells):
+    shape = transient(settings)
+    for own_spikes, trace in zip(spikes, traces, strict=True):
         own_rate = rate * rng.lognormal(-(settings.rate_spread**2) / 2, settings.rate_spread)
         counts = rng.poisson(own_rate, n_frames)
         counts[rng.integers(n_frames)] += int(not counts.any())
         events = np.flatnonzero(counts)
-        spikes[cell, events] = counts[events] * rng.lognormal(0, settings.amplitude_spread, len(events))
-        # one cell at a time: float64 of one trace, not of all
-        traces[cell] = lfilter(numerator, denominator, spikes[cell].astype(np.float64))
-    traces[traces < FAINTEST] = 0
+        own_spikes[events] = counts[events] * rng.lognormal(0, settings.amplitude_spread, len(events))
+        for event in events:
+            end = min(event + len(shape), n_frames)
+            trace[event:end] += own_spikes[event] * shape[: end - event]
     return spikes, traces
 
 
-def transient_filter(settings: SimulationSettings) -> tuple[list[float], list[float]]:
-    """Return numerator and denominator of the recursive filter whose impulse response is a transient that peaks at 1.
+def transient(settings: SimulationSettings) -> Float32:
+    """Return the fluorescence after one event, a frame a sample, with peak 1, until too little of it is left.
 
-    The response is the difference of two exponentials; with ``rise_s`` 0 it is one.
+    It is the difference of two exponentials; with ``rise_s`` 0 it is one.
     """
-    decay = float(np.exp(-1 / (settings.decay_s * settings.frame_rate_hz)))
-    rise = float(np.exp(-1 / (settings.rise_s * settings.frame_rate_hz))) if settings.rise_s > 0 else 0.0
-    denominator = [1.0, -(decay + rise), decay * rise]
-    impulse = np.zeros(max(4, int(10 * (settings.rise_s + settings.decay_s) * settings.frame_rate_hz)))
-    impulse[0] = 1
-    return [1 / float(lfilter([1.0], denominator, impulse).max())], denominator
+    decay, rise = (float(seconds * settings.frame_rate_hz) for seconds in (settings.decay_s, settings.rise_s))
+    slow, fast = max(decay, 1.001 * rise), min(decay, rise)  # not quite equal: that would be no transient
+    t = np.arange(1, int(np.ceil(slow * (np.log(1 / FAINTEST) + 2))) + 2)
+    values = np.exp(-t / slow) - (np.exp(-t / fast) if fast > 0 else 0)
+    values /= values.max()
+    return np.asarray(values[: int(np.flatnonzero(values >= FAINTEST)[-1]) + 1], dtype=np.float32)

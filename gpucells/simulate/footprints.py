@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.spatial.distance import cdist
 
 from gpucells.errors import SettingsError
 from gpucells.simulate.settings import SimulationSettings
@@ -72,7 +71,7 @@ def place(n: int, image_shape: tuple[int, int], min_distance: float, rng: np.ran
         for candidate in rng.uniform(-0.5, np.asarray(image_shape) - 0.5, (max(n, 8), 2)):
             if len(centres) == n:
                 return centres
-            if (cdist(centres, candidate[None]) >= min_distance).all():
+            if (np.hypot(*(centres - candidate).T) >= min_distance).all():
                 centres = np.concatenate([centres, candidate[None]])
     if len(centres) == n:
         return centres

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, shift
 
 from gpucells.simulate.settings import SimulationSettings
 
@@ -22,20 +21,6 @@ def make_shifts(settings: SimulationSettings, rng: np.random.Generator) -> Float
     return np.asarray(settings.motion_px * sway / np.maximum(sway.std(axis=0), 1e-12), dtype=np.float32)
 
 
-@njit(cache=True, nogil=True)
-def shift_image(image: Float32, rows: float, columns: float, out: Float32) -> None:
-    """Write ``image`` moved by ``(rows, columns)`` px into ``out``, bilinear; the border is repeated outwards."""
-    height, width = image.shape
-    for y in range(height):
-        from_y = min(max(y - rows, 0.0), height - 1.0)
-        y0 = min(int(from_y), max(height - 2, 0))
-        y1 = min(y0 + 1, height - 1)
-        part_y = from_y - y0
-        for x in range(width):
-            from_x = min(max(x - columns, 0.0), width - 1.0)
-            x0 = min(int(from_x), max(width - 2, 0))
-            x1 = min(x0 + 1, width - 1)
-            part_x = from_x - x0
-            top = image[y0, x0] * (1 - part_x) + image[y0, x1] * part_x
-            bottom = image[y1, x0] * (1 - part_x) + image[y1, x1] * part_x
-            out[y, x] = top * (1 - part_y) + bottom * part_y
+def shift_image(image: Float32, by: Float32, out: Float32) -> None:
+    """Write ``image`` moved by ``by`` (rows, columns; px) into ``out``, bilinear; the border is repeated outwards."""
+    shift(image, by, output=out, order=1, mode="nearest", prefilter=False)

@@ -15,7 +15,7 @@ from gpucells.progress import Event, ProgressSink, silent
 from gpucells.simulate.scene import Scene, make_scene
 from gpucells.simulate.settings import SimulationSettings
 
-BLOCK_BYTES = 32 << 20
+BLOCK_BYTES = 16 << 20
 CHUNK = (32, 128, 128)  # 1 MiB of uint16: a tile over all frames and a block of whole frames both read little extra
 STAGE = "simulate movie"
 
@@ -88,7 +88,7 @@ def simulate_movie(
     movie = np.empty(chosen.shape, dtype=scene.sensor.dtype)
     for start in range(0, n_frames, block):
         stop = min(start + block, n_frames)
-        movie[start:stop] = scene.draw(start, stop)
+        scene.draw(start, movie[start:stop])
         progress(Event(STAGE, stop, n_frames, "frames"))
     return SimulatedMovie(movie, truth, chosen)
 
@@ -112,9 +112,11 @@ def _write(path: Path, scene: Scene, truth: Truth, block: int, progress: Progres
             movie = file.create_dataset("movie", settings.shape, dtype=scene.sensor.dtype, chunks=chunks)
             movie.attrs.update(scale=1.0, offset=0.0)
             truth.write_into(file.create_group("truth"))
+            frames = np.empty((min(block, n_frames), *settings.shape[1:]), dtype=scene.sensor.dtype)
             for start in range(0, n_frames, block):
                 stop = min(start + block, n_frames)
-                movie[start:stop] = scene.draw(start, stop)
+                scene.draw(start, frames[: stop - start])
+                movie[start:stop] = frames[: stop - start]
                 progress(Event(STAGE, stop, n_frames, "frames"))
         part.replace(path)
     except OSError as error:

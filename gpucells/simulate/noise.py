@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from gpucells.simulate.settings import SimulationSettings
@@ -58,7 +57,10 @@ class Sensor:
 
     def noise_std(self, light: Float32) -> Float32:
         """Return the noise (counts, std) at a brightness (counts above the dark level)."""
-        return np.sqrt(self.gain * np.maximum(light, 0) + self.read_noise**2).astype(np.float32)
+        variance = np.maximum(light, 0, dtype=np.float32)
+        variance *= np.float32(self.gain)
+        variance += np.float32(self.read_noise**2)
+        return np.sqrt(variance, out=variance)
 
     def record(self, light: Float32, frame: int, out: NDArray[Any]) -> None:
         """Write the samples of one frame.
@@ -77,8 +79,13 @@ class Sensor:
         if self.correlated > 0:
             normal *= np.float32(np.sqrt(1 - self.correlated**2))
             normal += np.float32(self.correlated) * self._shared(rng)
-        top = float(np.iinfo(self.dtype).max) if self.dtype.kind == "u" else np.inf
-        _digitise(light, normal, self.gain, self.read_noise, self.dark_level, top, out)
+        normal *= self.noise_std(light)
+        normal += light
+        normal += np.float32(self.dark_level)
+        if self.dtype.kind == "u":
+            np.rint(normal, out=normal)
+            np.clip(normal, 0, np.iinfo(self.dtype).max, out=normal)
+        np.copyto(out, normal, casting="unsafe")
 
     def _shared(self, rng: np.random.Generator) -> Float32:
         """Return noise of std 1 that neighbours within a cell's width share: a coarse grid, interpolated."""
@@ -92,15 +99,3 @@ def _interpolation(n: int, spacing: float) -> Float32:
     position = np.arange(n) / spacing
     weights = np.maximum(1 - np.abs(position[:, None] - np.arange(int(position[-1]) + 2)), 0)
     return np.asarray(weights / np.linalg.norm(weights, axis=1, keepdims=True), dtype=np.float32)
-
-
-@njit(cache=True, nogil=True)
-def _digitise(
-    light: Float32, normal: Float32, gain: float, read_noise: float, dark: float, top: float, out: NDArray[Any]
-) -> None:
-    height, width = light.shape
-    whole = top < np.inf
-    for y in range(height):
-        for x in range(width):
-            value = dark + light[y, x] + np.sqrt(gain * max(light[y, x], 0.0) + read_noise**2) * normal[y, x]
-            out[y, x] = min(max(np.round(value), 0.0), top) if whole else value

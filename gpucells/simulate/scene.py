@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -36,9 +35,10 @@ class Scene:
     settings : SimulationSettings
         What it was made from.
     footprints : scipy.sparse.csr_array
-        ``(n_cells, n_pixels)`` float32, dimmed by vessels but not by the optics.
+        ``(n_cells, n_pixels)`` float32, dimmed by vessels but not by the optics; of a size that has maximum 1 once the
+        optics have dimmed it, so that traces are those of the truth.
     traces : numpy.ndarray
-        ``(n_cells, n_frames)`` float32, counts.
+        ``(n_cells, n_frames)`` float32, counts at the brightest pixel.
     still : numpy.ndarray
         ``(height, width)`` diffuse light and silent cells.
     images, changes : numpy.ndarray
@@ -61,20 +61,21 @@ class Scene:
     shifts: Float32 | None
     sensor: Sensor
 
-    def draw(self, start: int, stop: int) -> NDArray[Any]:
-        """Return frames ``start`` to ``stop``, ``(stop - start, height, width)``."""
-        height, width = self.still.shape
-        movie = np.empty((stop - start, height, width), dtype=self.sensor.dtype)
-        light, moved = np.empty((2, height, width), dtype=np.float32)
-        cells = (self.footprints.data, self.footprints.indices, self.footprints.indptr)
-        for frame in range(start, stop):
-            _add_light(self.still, self.images, self.changes[frame], *cells, self.traces[:, frame].copy(), light)
+    def draw(self, start: int, out: NDArray[Any]) -> None:
+        """Write the frames from ``start`` on into ``out``, ``(n_frames, height, width)`` of the movie's type."""
+        by_pixel = self.footprints.T  # a view: (n_pixels, n_cells)
+        light, spare = np.empty((2, *self.still.shape), dtype=np.float32)
+        for frame, samples in enumerate(out, start):
+            light[:] = self.still
+            for change, image in zip(self.changes[frame], self.images, strict=True):
+                np.multiply(image, change, out=spare)
+                light += spare
+            light += (by_pixel @ self.traces[:, frame]).reshape(light.shape)
             if self.shifts is not None:
-                shift_image(light, float(self.shifts[frame, 0]), float(self.shifts[frame, 1]), moved)
-                light, moved = moved, light
+                shift_image(light, self.shifts[frame], spare)
+                light, spare = spare, light
             light *= self.vignette
-            self.sensor.record(light, frame, movie[frame - start])
-        return movie
+            self.sensor.record(light, frame, samples)
 
 
 def make_scene(settings: SimulationSettings) -> tuple[Scene, Truth]:
@@ -94,9 +95,12 @@ def make_scene(settings: SimulationSettings) -> tuple[Scene, Truth]:
     amplitude = transient_amplitude(settings)
 
     brightness = amplitude * cells.lognormal(0, settings.brightness_spread, n_cells)
-    traces *= brightness[:, None].astype(np.float32)
-    footprints = _dimmed(drawn.rows, vessels)
     resting = settings.resting_brightness * brightness * cells.uniform(0.3, 1.7, n_cells)
+    footprints = _dimmed(drawn.rows, vessels)
+    peak = _maxima(_dimmed(footprints, vignette))
+    footprints = sparse.csr_array(sparse.diags_array(1 / peak) @ footprints, dtype=np.float32)
+    traces *= (brightness * peak)[:, None].astype(np.float32)
+    resting *= peak
     still = amplitude * background.still * vessels + (footprints.T @ resting).reshape(vessels.shape)
     scene = Scene(
         settings=settings,
@@ -112,19 +116,22 @@ def make_scene(settings: SimulationSettings) -> tuple[Scene, Truth]:
     return scene, _truth(scene, spikes, drawn.at_border)
 
 
+def _maxima(footprints: sparse.csr_array) -> NDArray[np.float64]:
+    if 0 in footprints.shape:
+        return np.zeros(footprints.shape[0])
+    return np.maximum(np.asarray(footprints.max(axis=1).todense(), dtype=np.float64).ravel(), 1e-6)
+
+
 def _truth(scene: Scene, spikes: Float32, at_border: NDArray[np.bool_]) -> Truth:
-    seen = _dimmed(scene.footprints, scene.vignette)
-    peak = np.asarray(seen.max(axis=1).todense(), dtype=np.float32).ravel() if 0 not in seen.shape else np.zeros(0)
-    footprints = sparse.csr_array(sparse.diags_array(1 / np.maximum(peak, 1e-6)) @ seen, dtype=np.float32)
-    traces = scene.traces * peak[:, None].astype(np.float32)
+    footprints = _dimmed(scene.footprints, scene.vignette)
     noise = scene.sensor.noise_std(scene.still * scene.vignette).ravel()
     matched = np.sqrt(footprints.multiply(footprints) @ (1 / noise.astype(np.float64) ** 2))
     return Truth(
         footprints=footprints,
-        traces=traces,
+        traces=scene.traces,
         image_shape=scene.settings.shape[1:],
         spikes=spikes,
-        snr=(traces.max(axis=1, initial=0) * matched).astype(np.float32),
+        snr=(scene.traces.max(axis=1, initial=0) * matched).astype(np.float32),
         max_overlap=largest_overlap(footprints),
         at_border=at_border,
     )
@@ -134,25 +141,3 @@ def _dimmed(footprints: sparse.csr_array, through: Float32) -> sparse.csr_array:
     dimmed = footprints.copy()
     dimmed.data = (dimmed.data * through.ravel()[dimmed.indices]).astype(np.float32)
     return dimmed
-
-
-@njit(cache=True, nogil=True)
-def _add_light(
-    still: Float32,
-    images: Float32,
-    changes: Float32,
-    data: Float32,
-    indices: NDArray[np.int32],
-    indptr: NDArray[np.int32],
-    traces: Float32,
-    light: Float32,
-) -> None:
-    """Write the light of one frame; one pass a component and in a fixed order, so that rounding is always the same."""
-    light[:] = still
-    for k in range(images.shape[0]):
-        light += changes[k] * images[k]
-    flat = light.ravel()
-    for cell in range(len(traces)):
-        if traces[cell] != 0:
-            for i in range(indptr[cell], indptr[cell + 1]):
-                flat[indices[i]] += traces[cell] * data[i]
