@@ -33,8 +33,8 @@ def make_activity(settings: SimulationSettings, n_cells: int, rng: np.random.Gen
         events = np.flatnonzero(counts)
         own_spikes[events] = counts[events] * rng.lognormal(0, settings.amplitude_spread, len(events))
         for event in events:
-            end = min(event + len(shape), n_frames)
-            trace[event:end] += own_spikes[event] * shape[: end - event]
+            end = min(int(event) + len(shape), n_frames)
+            trace[event:end] += own_spikes[event] * shape[: end - int(event)]
     return spikes, traces
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import sparse
 
 from gpucells.errors import InputError
+from gpucells.io.cells_file import save_cells
+from gpucells.io.truth_file import save_truth
 from gpucells.model.cells import Cells
 from gpucells.model.truth import Truth, largest_overlap
 from gpucells.postprocess.match import compare, match_cells, score_cells
@@ -189,6 +192,15 @@ def test_compare_scores_the_accepted_or_all(truth: Truth) -> None:
     assert compare(result, cells(truth, [0, 1, 2])).f1 == 1
     with pytest.raises(InputError, match="not a result"):
         compare(truth, truth)
+
+
+def test_compare_reads_files(truth: Truth, tmp_path: Path) -> None:
+    save_cells(cells(truth, [0, 1, 2]), tmp_path / "cells.h5")
+    save_truth(tmp_path / "movie.h5", truth)
+    assert compare(tmp_path / "cells.h5", str(tmp_path / "movie.h5")).recall == 0.75
+    assert compare(tmp_path / "cells.h5", tmp_path / "cells.h5").f1 == 1
+    with pytest.raises(InputError, match="not a result"):
+        compare(tmp_path / "movie.h5", truth)
 
 
 def test_figures_go_to_json(truth: Truth) -> None:
