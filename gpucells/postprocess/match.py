@@ -132,7 +132,7 @@ def score_cells(
     spare = np.setdiff1d(np.arange(len(estimated)), pairs[:, 0])
     on_ignored = row_maximum(cosine[:, np.flatnonzero(~counts)])[spare] >= MIN_COSINE
     matched = np.isin(np.arange(n_true), pairs[:, 1])
-    crosstalk = _crosstalk(estimated, true, pairs, footprint_cosine(truth_footprints, truth_footprints))
+    crosstalk = _crosstalk(estimated, true, pairs, truth_footprints)
     areas = _area(footprints)[pairs[:, 0]] / np.maximum(_area(truth_footprints)[pairs[:, 1]], 1)
     return Scores(
         found=len(estimated),
@@ -224,8 +224,9 @@ def _duplicates(cosine: sparse.csr_array, estimated: Float32, true: Float32, fal
     return np.unique(found[fits]).astype(np.int64)
 
 
-def _crosstalk(estimated: Float32, true: Float32, pairs: Indices, overlap: sparse.csr_array) -> Float64:
+def _crosstalk(estimated: Float32, true: Float32, pairs: Indices, truth_footprints: Any) -> Float64:
     """Return the share of each matched trace's absolute regression weight that is on its true neighbours' traces."""
+    overlap = footprint_cosine(truth_footprints, truth_footprints)
     shares = np.zeros(len(pairs))
     alive: NDArray[np.bool_] = np.abs(true).max(axis=1, initial=0) > 0
     for n, (cell, own) in enumerate(pairs):

@@ -48,7 +48,15 @@ def zscored(traces: ArrayLike) -> Float32:
 
 
 def paired_r(first: Float32, second: Float32, i: Indices, j: Indices) -> Float64:
-    """Return the correlation of trace ``i[p]`` of one side with trace ``j[p]`` of the other; both sides z-scored."""
+    """Return the correlation of chosen pairs of traces, ``(n_pairs,)``.
+
+    Parameters
+    ----------
+    first, second : numpy.ndarray
+        Z-scored traces.
+    i, j : numpy.ndarray
+        ``(n_pairs,)`` which trace of the first with which of the second.
+    """
     n_frames = max(first.shape[1], 1)
     chunk = max(1, 2**24 // n_frames)
     parts = [np.einsum("pt,pt->p", first[i[k : k + chunk]], second[j[k : k + chunk]]) for k in range(0, len(i), chunk)]

@@ -15,6 +15,15 @@ FAINTEST = 1e-4  # of its peak: where a transient ends
 def make_activity(settings: SimulationSettings, n_cells: int, rng: np.random.Generator) -> tuple[Float32, Float32]:
     """Simulate events as a Poisson process, and transients with an exponential rise and decay.
 
+    Parameters
+    ----------
+    settings : SimulationSettings
+        Rates, spreads and time constants.
+    n_cells : int
+        Number of cells.
+    rng : numpy.random.Generator
+        Where chance comes from.
+
     Returns
     -------
     tuple of numpy.ndarray

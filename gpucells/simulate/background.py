@@ -78,7 +78,17 @@ def make_vignette(settings: SimulationSettings) -> Float32:
 
 
 def smooth_field(shape: tuple[int, int], size: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return a random image of mean 0 and std 1 whose features are about ``size`` px wide."""
+    """Return a random image of mean 0 and std 1.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(height, width)``.
+    size : float
+        About how wide its features are (px).
+    rng : numpy.random.Generator
+        Where chance comes from.
+    """
     return _standard(gaussian_filter(rng.standard_normal(shape), size / 2, mode="reflect"))
 
 

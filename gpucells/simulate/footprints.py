@@ -65,7 +65,29 @@ def make_footprints(settings: SimulationSettings, rng: np.random.Generator) -> F
 
 
 def place(n: int, image_shape: tuple[int, int], min_distance: float, rng: np.random.Generator) -> Float64:
-    """Return ``(n, 2)`` centres (row, column), at least ``min_distance`` px apart."""
+    """Choose centres at random.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    image_shape : tuple of int
+        ``(height, width)``.
+    min_distance : float
+        Smallest distance of two (px).
+    rng : numpy.random.Generator
+        Where chance comes from.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n, 2)`` rows and columns.
+
+    Raises
+    ------
+    SettingsError
+        They do not fit.
+    """
     centres = np.zeros((0, 2))
     for _ in range(ROUNDS):
         for candidate in rng.uniform(-0.5, np.asarray(image_shape) - 0.5, (max(n, 8), 2)):

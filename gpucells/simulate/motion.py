@@ -22,5 +22,13 @@ def make_shifts(settings: SimulationSettings, rng: np.random.Generator) -> Float
 
 
 def shift_image(image: Float32, by: Float32, out: Float32) -> None:
-    """Write ``image`` moved by ``by`` (rows, columns; px) into ``out``, bilinear; the border is repeated outwards."""
+    """Move an image, bilinear; the border is repeated outwards.
+
+    Parameters
+    ----------
+    image, out : numpy.ndarray
+        ``(height, width)`` float32, read and written.
+    by : numpy.ndarray
+        ``(2,)`` rows and columns (px).
+    """
     shift(image, by, output=out, order=1, mode="nearest", prefilter=False)
