@@ -92,6 +92,11 @@ class Facts:
         return self.order[~self.cells.accepted[self.order]]
 
     @property
+    def measures(self) -> list[str]:
+        """Names of the quality measures, the signal-to-noise ratio first (files keep them in alphabetical order)."""
+        return sorted(self.cells.quality, key=lambda name: name not in _SNR_NAMES)
+
+    @property
     def subtitle(self) -> str:
         """One line on the movie and the run."""
         cells = self.cells

@@ -363,6 +363,9 @@ function drawHistograms() {
     if (!ends) continue;
     const most = Math.max(1, ...counts.accepted.map((c, k) => c + counts.rejected[k])), base = height - 7, step = width / bins;
     const x = (v) => Math.min(Math.max((v - ends[0]) / (ends[1] - ends[0]), 0), 1) * width;
+    pen.fillStyle = "#e9edf1"; // what is rejected
+    if (measure.bounds[0] !== null) pen.fillRect(0, 0, x(measure.bounds[0]), base);
+    if (measure.bounds[1] !== null) pen.fillRect(x(measure.bounds[1]), 0, width - x(measure.bounds[1]), base);
     for (let k = 0; k < bins; k++) {
       const a = counts.accepted[k] / most * base, r = counts.rejected[k] / most * base;
       pen.fillStyle = style.accepted; pen.fillRect(k * step, base - a, step - 1, a);

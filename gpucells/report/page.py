@@ -124,10 +124,10 @@ def _measures(facts: Facts) -> list[dict[str, Any]]:
     return [
         {
             "label": readable(name),
-            "values": _numbers(values),
+            "values": _numbers(facts.cells.quality[name]),
             "bounds": [_short(bound) for bound in facts.thresholds.get(name, (None, None))],
         }
-        for name, values in facts.cells.quality.items()
+        for name in facts.measures
     ]
 
 

@@ -33,7 +33,7 @@ def draw_map(axes: Axes, facts: Facts, image: NDArray[np.uint8], title: str, num
     axes.set_frame_on(False)
     axes.set_title(title, loc="left", fontsize=11, color=INK, pad=6)
     false = set() if facts.marks is None else set(facts.marks.false.tolist())
-    thickness = 1.3 if cells.n_cells <= 400 else 0.8
+    thickness = 1.3 if cells.n_cells <= 400 else 0.65
     groups = (
         (facts.rejected, REJECTED, thickness * 0.85),
         ([k for k in facts.accepted if k not in false], ACCEPTED, thickness),
@@ -156,8 +156,9 @@ def draw_histogram(axes: Axes, facts: Facts, measure: str) -> None:
     axes.hist(groups, bins=edges.tolist(), stacked=True, color=[ACCEPTED, REJECTED], rwidth=0.92)
     axes.set_xlim(edges[0], edges[-1])
     axes.margins(y=0.14)
-    for bound in facts.thresholds.get(measure, ()):
-        if bound is not None:
+    for bound, side in zip(facts.thresholds.get(measure, ()), (edges[0], edges[-1]), strict=False):
+        if bound is not None and edges[0] <= bound <= edges[-1]:
+            axes.axvspan(bound, side, color=RULE, alpha=0.55, linewidth=0, zorder=0)  # what is rejected
             axes.axvline(bound, color=INK, linewidth=1.1, linestyle=(0, (4, 2)))
             axes.annotate(
                 f"{bound:g}", (bound, 1), (3, -1), xycoords=("data", "axes fraction"), textcoords="offset points",
@@ -179,22 +180,17 @@ def histogram_edges(values: Float32, bounds: tuple[float | None, float | None]) 
     return np.linspace(low - margin, high + margin, HISTOGRAM_BINS + 1)
 
 
-def draw_table(axes: Axes, title: str, rows: Sequence[tuple[str, ...]], max_rows: int) -> None:
-    """Write a table: first column left, the others right; what does not fit is counted."""
+def draw_table(axes: Axes, title: str, rows: Sequence[tuple[str, ...]]) -> None:
+    """Write a table: first column left, the others right."""
     axes.axis("off")
-    axes.set(xlim=(0, 1), ylim=(max_rows + 1.2, -0.2))
+    axes.set(xlim=(0, 1), ylim=(len(rows) + 1.2, 0))
     axes.text(0, 0, title, fontsize=11, color=INK, va="top")
-    shown = list(rows) if len(rows) <= max_rows else list(rows[: max_rows - 1])
-    n_columns = len(rows[0]) if rows else 1
+    n_columns = max((len(row) for row in rows), default=1)
     places = [0.0, *(1 - 0.24 * (n_columns - 1 - column) for column in range(1, n_columns))]
-    for line, row in enumerate(shown, start=1):
+    for line, row in enumerate(rows, start=1):
         for column, text in enumerate(row):
             side, colour = ("right", INK) if column else ("left", QUIET)
-            axes.text(places[column], line + 0.35, shortened(text, 44), fontsize=9, color=colour, va="top", ha=side)
-    if len(shown) < len(rows):
-        axes.text(0, max_rows + 0.35, f"and {len(rows) - len(shown)} more", fontsize=9, color=QUIET, va="top")
-    if not rows:
-        axes.text(0, 1.35, "none", fontsize=9, color=QUIET, va="top")
+            axes.text(places[column], line + 0.3, shortened(text, 44), fontsize=9, color=colour, va="top", ha=side)
 
 
 def shortened(text: str, length: int) -> str:

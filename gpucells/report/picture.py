@@ -23,8 +23,8 @@ _HEADER_IN = 1.05
 _TRACES_IN = 7.2
 _HISTOGRAMS_IN = 1.75
 _GALLERY_IN = 4.25
-_TABLES_IN = 2.6
-_TABLE_ROWS = 11
+_TABLE_ROWS = 12
+_TABLE_LINE_IN = 0.21
 _N_TRACES = 25
 _MAX_HISTOGRAMS = 12
 #: Images wider than this many times their height lie below each other, so that each has the full width.
@@ -55,11 +55,12 @@ class _Sheet:
 
 def draw_picture(facts: Facts) -> Figure:
     """Return the sheet; its height follows from the shape of the image and the number of measures."""
-    measures = list(facts.cells.quality)[:_MAX_HISTOGRAMS]
+    measures = facts.measures[:_MAX_HISTOGRAMS]
     _, map_height, stacked = _map_size(facts)
     histogram_rows = -(-len(measures) // 6)
     maps_in = map_height * (2 if stacked else 1) + 0.3 * (2 if stacked else 1)
-    parts = [_HEADER_IN, maps_in, _TRACES_IN, histogram_rows * (_HISTOGRAMS_IN + 0.15), _TABLES_IN]
+    tables_in = _TABLE_LINE_IN * (1.2 + max(len(rows) for _, rows in _table_rows(facts)))
+    parts = [_HEADER_IN, maps_in, _TRACES_IN, histogram_rows * (_HISTOGRAMS_IN + 0.15), tables_in]
     sheet = _Sheet(2 * _MARGIN_IN + sum(parts) + _GAP_IN * (len(parts) - 1))
     top = _MARGIN_IN
     for part, draw in zip(parts, (_header, _maps, _middle, _histograms, _tables), strict=True):
@@ -160,7 +161,7 @@ def _middle(sheet: _Sheet, facts: Facts, top: float) -> None:
 
 
 def _histograms(sheet: _Sheet, facts: Facts, top: float) -> None:
-    measures = list(facts.cells.quality)[:_MAX_HISTOGRAMS]
+    measures = facts.measures[:_MAX_HISTOGRAMS]
     if not measures:
         return
     columns = min(6, len(measures))
@@ -173,7 +174,15 @@ def _histograms(sheet: _Sheet, facts: Facts, top: float) -> None:
 
 
 def _tables(sheet: _Sheet, facts: Facts, top: float) -> None:
-    inside = WIDTH_IN - 2 * _MARGIN_IN
+    width = (WIDTH_IN - 2 * _MARGIN_IN - 3 * _GAP_IN) / 4
+    for place, (title, rows) in enumerate(_table_rows(facts)):
+        if title or rows:
+            height = _TABLE_LINE_IN * (1.2 + len(rows))
+            draw_table(sheet.axes(_MARGIN_IN + place * (width + _GAP_IN), top, width, height), title, rows)
+
+
+def _table_rows(facts: Facts) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """Return heading and rows of the four tables; what does not fit is counted in the last row."""
     reasons = [(reason, f"{count:,}") for reason, count in facts.reasons]
     stages = [
         (cost.stage, f"{cost.wall_s:.1f} s", f"{cost.peak_bytes / 1e6:,.0f} MB")
@@ -187,8 +196,10 @@ def _tables(sheet: _Sheet, facts: Facts, top: float) -> None:
         ("Settings", list(settings[:half])),
         ("", list(settings[half:])),
     ]
-    width = (inside - 3 * _GAP_IN) / 4
-    for place, (title, rows) in enumerate(tables):
-        if title or rows:
-            axes = sheet.axes(_MARGIN_IN + place * (width + _GAP_IN), top, width, _TABLES_IN)
-            draw_table(axes, title, rows, _TABLE_ROWS)
+    return [(title, _cut(rows) if rows or not title else [("none",)]) for title, rows in tables]
+
+
+def _cut(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    if len(rows) <= _TABLE_ROWS:
+        return rows
+    return [*rows[: _TABLE_ROWS - 1], (f"and {len(rows) - _TABLE_ROWS + 1} more",)]

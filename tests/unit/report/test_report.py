@@ -179,7 +179,7 @@ def test_stamps_lie_where_the_page_looks_for_them(make_cells) -> None:
 
 
 def test_page_of_thousands_of_cells_stays_small(make_cells, tmp_path: Path) -> None:
-    n_cells, n_frames, shape = 2000, 5000, (256, 256)
+    n_cells, n_frames, shape = 2000, 3000, (256, 256)
     rng = np.random.default_rng(4)
     rows, columns = np.mgrid[:9, :9]
     disc = np.maximum(1 - np.hypot(rows - 4, columns - 4) / 4.5, 0).astype(np.float32).ravel()
