@@ -1,0 +1,1 @@
+"""Tile of movie in, tile of movie out."""
