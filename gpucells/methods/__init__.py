@@ -1,0 +1,1 @@
+"""Published methods, one folder each: arrays in, cells out."""
