@@ -111,6 +111,9 @@ class ArrayReader:
         InputError
             The file is damaged, or was closed.
         """
+        shape = tuple(max(s.stop - s.start, 0) for s in (frames, rows, columns))
+        if 0 in shape:
+            return np.empty(shape, self.dtype)
         try:
             with self._lock:
                 stored = np.asarray(self._array[self._layout.key(frames, rows, columns)])
@@ -122,7 +125,6 @@ class ArrayReader:
                 "the file is damaged, or it was moved or closed while it was read",
             ) from error
         box = stored.transpose(self._layout.order)
-        shape = tuple(s.stop - s.start for s in (frames, rows, columns))
         values = np.ascontiguousarray(box, dtype=self.dtype).reshape(shape)
         # The caller may write into what it gets, never into the user's own array.
         return values.copy() if isinstance(self._array, np.ndarray) and np.may_share_memory(values, stored) else values
@@ -191,6 +193,15 @@ def movie_from_array(
 
 def require_grey(array: ArrayLike, layout: Layout, name: str) -> None:
     """Accept three channels that hold the same (first, middle and last frame are compared), refuse others.
+
+    Parameters
+    ----------
+    array : ArrayLike
+        Where the samples are.
+    layout : Layout
+        Its dimensions, no channel chosen.
+    name : str
+        What to call it in messages.
 
     Raises
     ------

@@ -255,8 +255,8 @@ def _open_container(path: Path) -> Any:
 
 def _frame_table(container: Any, stream: Any, path: Path) -> FrameTable:
     """Find the frames in the container's index where it is whole, in every packet of the file otherwise."""
-    # Entries belong to the open stream and are copied at once.
-    index = [(e.timestamp, bool(e.is_keyframe), e.pos + e.size) for e in stream.index_entries]
+    # Entries belong to the open stream and are copied at once; PyAV up to 16 has none.
+    index = [(e.timestamp, bool(e.is_keyframe), e.pos + e.size) for e in getattr(stream, "index_entries", ())]
     whole = len(index) == stream.frames > 0 and max(end for *_, end in index) <= path.stat().st_size
     if whole and stream.codec_context.name in _IN_ORDER:
         stamps = [stamp for stamp, *_ in index]

@@ -76,7 +76,8 @@ def _absent(numbers: list[int]) -> list[int]:
     if not steps:
         return []
     step, often = Counter(steps).most_common(1)[0] if len(steps) > 1 else (1, 1)
-    if often * 2 < len(steps) or (numbers[-1] - numbers[0]) // step > 2 * len(numbers):
+    is_regular = often * 2 >= len(steps) and all(one % step == 0 for one in steps)
+    if not is_regular or (numbers[-1] - numbers[0]) // step > 2 * len(numbers):
         return []
     return sorted(set(range(numbers[0], numbers[-1], step)) - set(numbers))
 

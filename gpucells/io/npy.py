@@ -48,7 +48,9 @@ def _header(path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
             read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
             shape, fortran, dtype = read(file)
             offset = file.tell()
-    except ValueError as error:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # NumPy raises what Python's parser raises
         raise InputError(f"{path} has a damaged NPY header: {error}", "save it again with numpy.save") from error
     if dtype.hasobject:
         raise InputError(f"{path} is a pickle, and pickles are never loaded", "save the movie itself with numpy.save")

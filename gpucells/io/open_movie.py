@@ -134,7 +134,7 @@ def _open(source: Any, options: ReadOptions, *, sort_files: bool) -> Movie:
 
 def _open_path(path: Path, options: ReadOptions) -> Movie:
     if not os.path.lexists(path) and any(mark in path.name for mark in "*?["):
-        found = sorted(path.parent.glob(path.name), key=natural_key)
+        found = sorted((p for p in path.parent.glob(path.name) if not p.name.startswith(".")), key=natural_key)
         if not found:
             raise MissingFileError(f"no file matches {path}")
         return replace(_join(found, options, str(path)), source=str(path))

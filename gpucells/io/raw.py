@@ -162,6 +162,17 @@ def _copy_mapped(
 def whole_frames(path: Path, n_frames: int, available_bytes: int, frame_bytes: int, options: ReadOptions) -> int:
     """Return how many frames to read of a file that should hold ``n_frames``.
 
+    Parameters
+    ----------
+    path : Path
+        The file, for the message.
+    n_frames : int
+        What it should hold.
+    available_bytes, frame_bytes : int
+        What it has for frames, and what each takes.
+    options : ReadOptions
+        ``allow_truncated`` is used.
+
     Raises
     ------
     InputError
@@ -174,7 +185,16 @@ def whole_frames(path: Path, n_frames: int, available_bytes: int, frame_bytes: i
 def keep_whole(path: Path, n_frames: int | None, n_whole: int, options: ReadOptions) -> int:
     """Return ``n_whole`` with a warning where the caller allows it, raise otherwise.
 
-    ``n_frames`` is what there should be, None where only the end of the file could have told.
+    Parameters
+    ----------
+    path : Path
+        The file, for the message.
+    n_frames : int or None
+        What it should hold; None where only its end could have told.
+    n_whole : int
+        What it does hold.
+    options : ReadOptions
+        ``allow_truncated`` is used.
 
     Raises
     ------

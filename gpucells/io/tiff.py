@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpucells.errors import InputError
-from gpucells.io.array import ArrayLike, movie_from_array
+from gpucells.errors import InputError, MissingDependencyError
+from gpucells.io.array import movie_from_array
 from gpucells.io.options import ReadOptions
 from gpucells.io.raw import FileArray, keep_whole, read_box, whole_frames
 from gpucells.io.tiff_metadata import tiff_metadata
@@ -54,6 +54,8 @@ def open_tiff(path: Path, options: ReadOptions) -> Movie:
     ------
     InputError
         A damaged or truncated file; pages of unequal size; several planes or channels and none chosen.
+    MissingDependencyError
+        A compression that needs the package ``imagecodecs``.
     """
     import tifffile
 
@@ -63,12 +65,13 @@ def open_tiff(path: Path, options: ReadOptions) -> Movie:
         raise InputError(f"{path} is a damaged TIFF file: {error}", "copy it again") from error
     try:
         stack = _find_stack(tif, path, options)
+        axes = _name_axes(stack.axes, stack.shape, options)
         array = _stack_array(tif, path, stack)
         return movie_from_array(
             array,
             options,
             str(path),
-            default_axes=_name_axes(stack.axes, stack.shape, options),
+            default_axes=axes,
             close=lambda: _close(tif, array),
             files=_files(path, stack.pages),
             **tiff_metadata(tif),
@@ -78,43 +81,61 @@ def open_tiff(path: Path, options: ReadOptions) -> Movie:
         raise
 
 
-def _close(tif: tifffile.TiffFile, array: ArrayLike) -> None:
+def _close(tif: tifffile.TiffFile, array: FileArray | ScatteredPages | DecodedPages) -> None:
     tif.close()
-    if isinstance(array, (FileArray, ScatteredPages)):
-        array.close()
+    array.close()
 
 
 def _find_stack(tif: tifffile.TiffFile, path: Path, options: ReadOptions) -> _Stack:
+    import tifffile
+
     if not tif.pages:
         raise InputError(f"{path} has zero frames: no page can be read", "copy it again")
-    size = tif.filehandle.size
-    series = list(tif.series)
-    if tif.is_imagej and series[0].kind != "imagej":
+    try:
+        series = list(tif.series)
+        is_whole = series[0].is_truncated or not _chain_is_broken(tif)
+    except (tifffile.TiffFileError, struct.error, IndexError):
+        series, is_whole = [], False
+    if tif.is_imagej and (not series or series[0].kind != "imagej"):
         # tifffile gives up on a hyperstack that its metadata describe and the file is too short for.
         return _cut_hyperstack(tif, path, options)
+    if not is_whole:
+        return _readable_pages(tif, path, options)
     chosen = _choose_series(series, path, options)
     first = chosen[0]
-    # A stack that its first page describes has no chain of pages to be broken.
-    is_broken = not first.is_truncated and _chain_is_broken(tif)
-    in_place = len(chosen) == 1 and not is_broken and not first.is_multifile and first.transform is None
-    offset = first.dataoffset if in_place else None
-    if offset is not None:
-        n_first = first.shape[0] if len(first.shape) > 2 else 1
-        n_whole = whole_frames(path, n_first, size - offset, first.nbytes // n_first, options)
-        shape = (n_whole, *first.shape[1:]) if len(first.shape) > 2 else first.shape
-        return _Stack(first.axes, shape, first.dtype, offset, [])
-    if is_broken:
-        left = [page for page in tif.pages if _end(page) <= size and page.shape == first.keyframe.shape]
-        n = keep_whole(path, None, len(left), options)
-        return _Stack("I" + first.keyframe.axes, (n, *first.keyframe.shape), first.dtype, None, left)
+    in_place = len(chosen) == 1 and not first.is_multifile and first.transform is None
+    if in_place and first.dataoffset is not None:
+        return _contiguous(first, first.dataoffset, path, options)
     pages: list[Page | None] = [page for one in chosen for page in one]
+    size = tif.filehandle.size
     whole = [page for page in pages if page is not None and (first.is_multifile or _end(page) <= size)]
     if len(whole) < len(pages):
-        n = keep_whole(path, len(pages), len(whole), options)
-        return _Stack("I" + first.keyframe.axes, (n, *first.keyframe.shape), first.dtype, None, whole)
-    if len(chosen) == 1:
+        keep_whole(path, len(pages), len(whole), options)
+    elif len(chosen) == 1:
         return _Stack(first.axes, first.shape, first.dtype, None, whole)
     return _Stack("I" + first.keyframe.axes, (len(whole), *first.keyframe.shape), first.dtype, None, whole)
+
+
+def _contiguous(series: tifffile.TiffPageSeries, offset: int, path: Path, options: ReadOptions) -> _Stack:
+    n = series.shape[0] if len(series.shape) > 2 else 1
+    n_whole = whole_frames(path, n, path.stat().st_size - offset, series.nbytes // n, options)
+    shape = (n_whole, *series.shape[1:]) if len(series.shape) > 2 else series.shape
+    return _Stack(series.axes, shape, series.dtype, offset, [])
+
+
+def _readable_pages(tif: tifffile.TiffFile, path: Path, options: ReadOptions) -> _Stack:
+    """Collect the pages before the place where the file stops."""
+    first = tif.pages.first
+    pages: list[Page] = []
+    for number in range(len(tif.pages)):
+        try:
+            page = tif.pages[number]
+        except Exception:  # noqa: BLE001 - a directory that is cut raises whatever its bytes lead to
+            break
+        if page.shape == first.shape and _end(page) <= tif.filehandle.size:
+            pages.append(page)
+    n_whole = keep_whole(path, None, len(pages), options)
+    return _Stack("I" + first.axes, (n_whole, *first.shape), np.dtype(first.dtype), None, pages)
 
 
 def _choose_series(
@@ -146,6 +167,8 @@ def _cut_hyperstack(tif: tifffile.TiffFile, path: Path, options: ReadOptions) ->
 
 def _chain_is_broken(tif: tifffile.TiffFile) -> bool:
     """Whether the last page that can be read points to another."""
+    if tif.is_scanimage and not tif.is_bigtiff:
+        return False  # tifffile counts the pages of these from the file's size
     last = tif.pages[len(tif.pages) - 1]
     order = tif.byteorder
     count, entry, pointer = ("Q", 20, "Q") if tif.is_bigtiff else ("H", 12, "I")
@@ -187,7 +210,18 @@ def _stack_array(tif: tifffile.TiffFile, path: Path, stack: _Stack) -> FileArray
     if in_place:
         offsets = [page.dataoffsets[0] for page in stack.pages]
         return ScatteredPages(path, stored, stack.shape, offsets)
+    _require_codec(path, stack.pages[0].compression)
     return DecodedPages(stack.pages, stack.dtype, stack.shape)
+
+
+def _require_codec(path: Path, compression: int) -> None:
+    import tifffile
+
+    try:
+        tifffile.TIFF.DECOMPRESSORS[compression]
+    except KeyError as error:
+        name = tifffile.COMPRESSION(compression).name
+        raise MissingDependencyError(f"{path} is compressed by {name}", "pip install imagecodecs") from error
 
 
 class _Pages:
@@ -261,7 +295,20 @@ class DecodedPages(_Pages):
     def __init__(self, pages: list[Page], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
         super().__init__(len(pages), dtype, shape)
         self._pages = pages
+        self._reopened: tifffile.FileHandle | None = None
 
     def _page(self, number: int, key: tuple[slice | int, ...]) -> NDArray[Any]:
-        decoded: NDArray[Any] = self._pages[number].asarray().reshape(self._page_shape)
+        page = self._pages[number]
+        handle = page.parent.filehandle
+        if handle.closed:  # tifffile closes the further files of an OME series; one of them is kept open here
+            self.close()
+            handle.open()
+            self._reopened = handle
+        decoded: NDArray[Any] = page.asarray().reshape(self._page_shape)
         return decoded[key]
+
+    def close(self) -> None:
+        """Release what was opened here."""
+        if self._reopened is not None:
+            self._reopened.close()
+            self._reopened = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -69,7 +70,8 @@ def _ome(tif: tifffile.TiffFile) -> tuple[float | None, float | None]:
 
 
 def _scanimage(tif: tifffile.TiffFile) -> tuple[float | None, float | None]:
-    frame_data = (tif.scanimage_metadata or {}).get("FrameData", {})
-    rate = _positive(frame_data.get("SI.hRoiManager.scanFrameRate"))
-    averaged = _positive(frame_data.get("SI.hScan2D.logAverageFactor")) or 1.0
-    return (rate / averaged if rate else None), None
+    page = tif.pages.first
+    text = f"{page.software}\n{page.description}"
+    found = dict(re.findall(r"(scanFrameRate|logAverageFactor) *= *([0-9.eE+-]+)", text))
+    rate, averaged = _positive(found.get("scanFrameRate")), _positive(found.get("logAverageFactor"))
+    return (rate / (averaged or 1.0) if rate else None), None

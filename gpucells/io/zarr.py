@@ -40,7 +40,8 @@ def open_zarr(path: Path, options: ReadOptions) -> Movie:
             f"{path} is Zarr, and zarr is not installed", "pip install 'gpucells[zarr]'"
         ) from (error)
     try:
-        root: Any = zarr.open(str(path), mode="r")
+        store = str(path) if path.is_dir() else zarr.storage.ZipStore(path, mode="r")
+        root: Any = zarr.open(store, mode="r")
     except Exception as error:  # zarr and its stores have many
         raise InputError(f"{path} cannot be opened as Zarr: {error}", "copy it again") from error
     if isinstance(root, zarr.Array):
