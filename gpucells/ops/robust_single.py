@@ -6,8 +6,9 @@ For every problem j (a frame) with samples i (pixels)
           \rho_\kappa(r) = r^2/2 \text{ for } r \le \kappa,\ \kappa(r - \kappa/2) \text{ above}
 
 (Inan, Erdogdu & Schnitzer 2017). The slope is piecewise linear in x, so Newton's method is an active-set method: with
-the residuals split at kappa, x moves by slope / curvature and stays at or above 0. It starts from least squares and
-needs three or four steps. Numbers are those of EXTRACT's solver of cell finding; adaptive kappa re-estimates the
+the residuals split at kappa, x moves by slope / curvature and stays at or above 0. The slope is concave in x and not
+positive at the least-squares solution, so from there x falls towards the optimum without ever passing it; three or
+four steps do. Numbers are those of EXTRACT's solver of cell finding; adaptive kappa re-estimates the
 contamination of every problem at fixed steps from its share of positive residuals
 (:func:`gpucells.ops.contamination.estimate_epsilon`).
 
@@ -217,7 +218,8 @@ def fit_problems(data, samples, values, kappas, penalty, steps, tolerance, x):  
                     curvature[t] += square if inside else np.float32(0)
             change, size = np.float32(0), np.float32(0)
             for t in range(width):
-                # Where every sample is an outlier the loss is straight; the step of the full quadratic is safe there.
+                # A start far below the optimum can make every sample an outlier, where the loss is straight: the step
+                # of the full quadratic cannot overshoot there.
                 c = curvature[t] if curvature[t] > 0 else largest
                 new = max(np.float32(0), now[t] + slope[t] / c)
                 change += abs(new - now[t])

@@ -9,7 +9,7 @@ import pytest
 from reference.robust_regression import scale_by_bisection
 
 from gpucells.errors import InputError
-from gpucells.ops.robust_single import AdaptiveKappa, robust_scale
+from gpucells.ops.robust_single import AdaptiveKappa, fit_problems, robust_scale
 
 RNG = np.random.default_rng(31)
 
@@ -68,11 +68,30 @@ def test_robust_is_less_biased_than_least_squares_and_adaptive_less_still() -> N
     assert adaptive < squares
 
 
-def test_all_samples_far_above_is_still_solved() -> None:
-    """Where every sample is an outlier the loss is straight, and Newton's curvature zero."""
-    shape = np.ones(5, np.float32)
-    found = robust_scale(np.array([[10.0], [10], [10], [10], [1000]], np.float32), shape, 0.5, steps=50, tolerance=0)
+def test_one_huge_sample_moves_the_answer_by_a_bounded_amount() -> None:
+    data = np.array([[10.0], [10], [10], [10], [1000]], np.float32)
+    found = robust_scale(data, np.ones(5, np.float32), 0.5, steps=50, tolerance=0)
     assert found[0] == pytest.approx(10 + 0.5 / 4, rel=1e-5)
+
+
+def test_a_start_where_every_sample_is_an_outlier_is_left() -> None:
+    """There the loss is straight, and Newton's curvature zero."""
+    data, samples, values = np.full((3, 2), 2, np.float32), np.arange(3), np.ones(3, np.float32)
+    x = np.zeros(2, np.float32)
+    fit_problems(data, samples, values, np.full(2, 0.5, np.float32), 0.0, 3, 0.0, x)
+    np.testing.assert_allclose(x, 1.5)  # three steps of kappa, none too far
+    fit_problems(data, samples, values, np.full(2, 0.5, np.float32), 0.0, 10, 0.0, x)
+    np.testing.assert_allclose(x, 2)
+
+
+def test_rows_of_a_larger_array_are_picked_by_number() -> None:
+    data, shape, _ = problem()
+    larger = RNG.normal(0, 100, (2 * len(data), data.shape[1])).astype(np.float32)
+    samples = RNG.permutation(len(larger))[: len(data)]
+    larger[samples] = data
+    x = robust_scale(data, shape, 1e6)
+    fit_problems(larger, samples, shape, np.full_like(x, 0.7), 0.0, 30, 0.0, x)
+    np.testing.assert_allclose(x, scale_by_bisection(data, shape, 0.7), atol=2e-5)
 
 
 def test_empty_inputs_and_wrong_shapes() -> None:
