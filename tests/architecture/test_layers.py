@@ -22,6 +22,7 @@ EDGE = {
     "av": ("io/", "export/"),
     "pynwb": ("io/", "export/"),
     "matplotlib": ("report/",),
+    "PIL": ("report/",),
     "contourpy": ("report/",),
     "rich": ("cli/", "progress.py"),
     "tqdm": ("progress.py",),
