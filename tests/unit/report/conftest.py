@@ -15,9 +15,12 @@ from gpucells.model.provenance import Provenance, StageCost
 MakeCells = Callable[..., Cells]
 
 
-def discs(centres: list[tuple[float, float]], shape: tuple[int, int], radius: float = 3) -> sparse.csr_array:
+def discs(centres: list[tuple[float, float]], shape: tuple[int, int]) -> sparse.csr_array:
     rows, columns = np.mgrid[: shape[0], : shape[1]]
-    images = [np.maximum(1 - ((rows - y) ** 2 + (columns - x) ** 2) / (2 * radius**2), 0) for y, x in centres]
+    # Each one a little larger than the last, so that no two can be taken for each other.
+    images = [
+        np.maximum(1 - ((rows - y) ** 2 + (columns - x) ** 2) / (15 + 3 * k), 0) for k, (y, x) in enumerate(centres)
+    ]
     stack = np.array(images, dtype=np.float32).reshape(len(centres), shape[0] * shape[1])
     return sparse.csr_array(stack)
 
@@ -30,7 +33,7 @@ def build(n_cells: int = 6, n_frames: int = 200, shape: tuple[int, int] = (30, 4
         traces[k, (17 * k + 5) % max(n_frames, 1) :][:10] += 10 + k
     accepted = np.arange(n_cells) % 3 != 2
     fields: dict[str, Any] = {
-        "footprints": discs(centres, shape),
+        "footprints": changes["footprints"] if "footprints" in changes else discs(centres, shape),
         "traces": traces,
         "image_shape": shape,
         "f0": np.full(n_cells, 2, np.float32),

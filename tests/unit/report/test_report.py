@@ -20,6 +20,7 @@ from scipy import sparse
 from gpucells.errors import InputError, ResultFileError
 from gpucells.report import draw_report, page, picture
 from gpucells.report.facts import gather_facts
+from gpucells.report.outlines import stamp, stamp_side
 from gpucells.report.panels import histogram_edges, round_number
 
 ODD = {
@@ -123,7 +124,9 @@ class Markup(HTMLParser):
         self.reaching += [(tag, value or "") for name, value in attrs if name in ("src", "href", "action", "srcset")]
 
 
-EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)> {{js}} \u2028 &amp; 'q' \"q\""
+EVIL = (
+    "</script ><b>bold</b></script><script>alert(1)</script><img src=x onerror=alert(2)> {{js}} \u2028 &amp; 'q' \"q\""
+)
 
 
 def test_texts_stay_texts(make_cells) -> None:
@@ -139,6 +142,12 @@ def test_texts_stay_texts(make_cells) -> None:
     data = data_of(text)
     assert data["title"] == EVIL
     assert data["cells"]["reason"] == [EVIL] * 6
+
+
+def test_data_cannot_end_its_element() -> None:
+    text = page.as_script_json({EVIL: EVIL})
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text) == {EVIL: EVIL}
 
 
 def test_page_asks_nothing_of_a_network(make_cells) -> None:
@@ -203,6 +212,9 @@ window.addEventListener("error", (event) => errors.push(event.message));
 window.addEventListener("securitypolicyviolation", (event) => errors.push(event.violatedDirective));
 window.addEventListener("load", () => {
   const found = {};
+  const canvas = document.getElementById("stamp");
+  found.stamp = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.reduce(
+    (sum, value, k) => sum + (k % 4 ? 0 : value), 0);
   found.start = document.getElementById("cell-name").textContent;
   const map = document.getElementById("map"), place = map.getScreenCTM(), [x, y] = data.cells.centre[2];
   const at = new DOMPoint(x, y).matrixTransform(place);
@@ -241,8 +253,11 @@ def visit(text: str, folder: Path) -> dict[str, Any]:
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium to open the page in")
 def test_page_works_in_a_browser(make_cells, tmp_path: Path) -> None:
-    found = visit(page.make_page(gather_facts(make_cells())), tmp_path)
+    cells = make_cells()
+    found = visit(page.make_page(gather_facts(cells)), tmp_path)
     assert found["errors"] == []
+    shown = (stamp(cells.footprints, 4, 40, stamp_side(cells.footprints, 40)) * 255).astype(np.uint8)
+    assert found["stamp"] == shown.sum()
     assert found["start"].startswith("Cell 4accepted")
     assert found["clicked"].startswith("Cell 2rejected: too small")
     assert found["sorted"] == [0, 1, 2, 3, 4, 5]
