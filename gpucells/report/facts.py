@@ -115,6 +115,15 @@ class Facts:
 def gather_facts(cells: Cells, truth: TruthLike | None = None, title: str | None = None) -> Facts:
     """Work out what a report says.
 
+    Parameters
+    ----------
+    cells : Cells
+        The result.
+    truth : Truth, or sparse array (n_true, n_pixels), optional
+        True cells to compare the accepted ones with.
+    title : str, optional
+        The movie's name by default.
+
     Raises
     ------
     InputError

@@ -48,7 +48,22 @@ def outline(footprints: sparse.csr_array, cell: int, width: int) -> list[Line]:
 def footprint_pixels(
     footprints: sparse.csr_array, cell: int, width: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
-    """Return rows, columns and weights of one footprint; weights that are not finite count as 0."""
+    """Return where one footprint is, and its weights.
+
+    Parameters
+    ----------
+    footprints : scipy.sparse.csr_array
+        ``(n_cells, height * width)``.
+    cell : int
+        Its row.
+    width : int
+        Columns of the image (px).
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Rows, columns and weights, each ``(n_weights,)``; weights that are not finite are 0.
+    """
     part = slice(footprints.indptr[cell], footprints.indptr[cell + 1])
     rows, columns = np.divmod(footprints.indices[part].astype(np.int64), width)
     return rows, columns, np.nan_to_num(footprints.data[part])
@@ -66,7 +81,24 @@ def stamp_side(footprints: sparse.csr_array, width: int) -> int:
 
 
 def stamp(footprints: sparse.csr_array, cell: int, width: int, side: int) -> Float32:
-    """Return a footprint in a window around its weighted centre, ``(side, side)``, its maximum 1."""
+    """Return a footprint in a window around its weighted centre.
+
+    Parameters
+    ----------
+    footprints : scipy.sparse.csr_array
+        ``(n_cells, height * width)``.
+    cell : int
+        Its row.
+    width : int
+        Columns of the image (px).
+    side : int
+        Side of the window (px); what lies outside is cut off.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(side, side)`` from 0 to 1, the footprint's maximum 1; black where there is no footprint.
+    """
     image = np.zeros((side, side), dtype=np.float32)
     rows, columns, weights = footprint_pixels(footprints, cell, width)
     mass = weights.sum()
@@ -82,9 +114,21 @@ def stamp(footprints: sparse.csr_array, cell: int, width: int, side: int) -> Flo
 def background_images(
     summary_images: dict[str, Float32], footprints: sparse.csr_array, shape: tuple[int, int]
 ) -> dict[str, NDArray[np.uint8]]:
-    """Return the images to draw cells on, 0 to 255, the local correlation first.
+    """Return the images to draw cells on.
 
-    Where a result has none of them the footprints, laid over each other, stand in.
+    Parameters
+    ----------
+    summary_images : dict
+        Name to ``(height, width)``; images of another shape are left out.
+    footprints : scipy.sparse.csr_array
+        ``(n_cells, height * width)``: laid over each other they stand in where there is no image.
+    shape : tuple of int
+        ``(height, width)``.
+
+    Returns
+    -------
+    dict
+        Name to ``(height, width)`` uint8, the local correlation first.
     """
     known = ("correlation", "max", "mean", "noise")
     names = sorted(summary_images, key=lambda name: known.index(name) if name in known else len(known))

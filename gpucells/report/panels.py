@@ -25,7 +25,21 @@ HISTOGRAM_BINS = 36
 
 
 def draw_map(axes: Axes, facts: Facts, image: NDArray[np.uint8], title: str, numbered: Sequence[int] = ()) -> None:
-    """Draw the outlines of all cells on an image, with the numbers of some."""
+    """Draw the outlines of all cells on an image, with the numbers of some.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where to draw.
+    facts : Facts
+        What to draw.
+    image : numpy.ndarray
+        ``(height, width)`` uint8.
+    title : str
+        Above the image.
+    numbered : sequence of int
+        Cells whose numbers are written.
+    """
     cells = facts.cells
     height, width = cells.image_shape
     axes.imshow(image, cmap="gray", vmin=0, vmax=290, interpolation="nearest")  # white stays free for numbers
@@ -67,7 +81,17 @@ def _bar_of_length(axes: Axes, facts: Facts) -> None:
 
 
 def draw_traces(axes: Axes, facts: Facts, chosen: Sequence[int]) -> None:
-    """Draw traces above each other, each in units of its own noise, with bars for time and height."""
+    """Draw traces above each other, each in units of its own noise, with bars for time and height.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where to draw.
+    facts : Facts
+        What to draw.
+    chosen : sequence of int
+        The cells, from the top.
+    """
     cells = facts.cells
     axes.axis("off")
     if not len(chosen) or cells.n_frames < 1:
@@ -99,7 +123,17 @@ def draw_traces(axes: Axes, facts: Facts, chosen: Sequence[int]) -> None:
 
 
 def draw_gallery(axes: Axes, facts: Facts, columns: int) -> None:
-    """Draw footprints: the best accepted cells, middling ones, the weakest, and rejected ones."""
+    """Draw footprints: the best accepted cells, middling ones, the weakest, and rejected ones.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where to draw.
+    facts : Facts
+        What to draw.
+    columns : int
+        Footprints in a row.
+    """
     axes.axis("off")
     rows = gallery_rows(facts, columns)
     if not rows:
@@ -137,7 +171,17 @@ def gallery_rows(facts: Facts, columns: int) -> list[tuple[str, list[int]]]:
 
 
 def draw_histogram(axes: Axes, facts: Facts, measure: str) -> None:
-    """Draw how a measure is spread over accepted and rejected cells, and the thresholds of rejection."""
+    """Draw how a measure is spread over accepted and rejected cells, and the thresholds of rejection.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where to draw.
+    facts : Facts
+        What to draw.
+    measure : str
+        Its name in the table of quality.
+    """
     values = facts.cells.quality[measure]
     accepted = facts.cells.accepted
     axes.set_title(readable(measure), loc="left", fontsize=10, color=INK, pad=4)
@@ -181,7 +225,17 @@ def histogram_edges(values: Float32, bounds: tuple[float | None, float | None]) 
 
 
 def draw_table(axes: Axes, title: str, rows: Sequence[tuple[str, ...]]) -> None:
-    """Write a table: first column left, the others right."""
+    """Write a table.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where to draw.
+    title : str
+        Above it.
+    rows : sequence of tuple of str
+        The first column stands left, the others right.
+    """
     axes.axis("off")
     axes.set(xlim=(0, 1), ylim=(len(rows) + 1.2, 0))
     axes.text(0, 0, title, fontsize=11, color=INK, va="top")
