@@ -69,6 +69,14 @@ def test_grey_covers_the_range_and_holds_no_nan() -> None:
     assert to_grey(np.full((3, 3), 5, np.float32)).shape == (3, 3)
 
 
+def test_one_bright_cell_does_not_hide_the_others() -> None:
+    image = np.full((20, 20), 0.05, dtype=np.float32)
+    image[0], image[5:8, 5:8] = 0, 1
+    assert 45 < np.median(to_grey(image)) < 65
+    even = np.linspace(0, 1, 400, dtype=np.float32).reshape(20, 20)
+    assert abs(float(np.median(to_grey(even))) - 127) < 3, "an even image is left as it is"
+
+
 def test_backgrounds_in_order_and_stand_in() -> None:
     image = np.eye(4, dtype=np.float32)
     footprints = row_of(np.eye(4))
