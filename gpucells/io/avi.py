@@ -36,6 +36,15 @@ log = logging.getLogger(__name__)
 _IN_ORDER = {"ffv1", "rawvideo", "mjpeg", "huffyuv", "ffvhuff", "png", "utvideo", "magicyuv", "lagarith", "dvvideo"}
 # A grey picture that went through a lossy codec as colour comes back with channels this much apart at most (of 255).
 _GREY_TOLERANCE = 8
+# Bytes a pixel, and where red, green and blue are among them.
+_PACKED = {
+    "rgb24": (3, (0, 1, 2)),
+    "bgr24": (3, (2, 1, 0)),
+    **dict.fromkeys(("rgb0", "rgba"), (4, (0, 1, 2))),
+    **dict.fromkeys(("bgr0", "bgra"), (4, (2, 1, 0))),
+    **dict.fromkeys(("0rgb", "argb"), (4, (1, 2, 3))),
+    **dict.fromkeys(("0bgr", "abgr"), (4, (3, 2, 1))),
+}
 # Seeking drops what the decoder has under way; it pays only when it leaves out more frames than this.
 _SEEK_GAIN = 8
 
@@ -198,25 +207,35 @@ class _PixelFormat:
         if channel is not None and (self.is_grey or channel not in (0, 1, 2)):
             has = "one channel" if self.is_grey else "three channels"
             raise InputError(f"channel={channel} was asked for, but the video has {has}", "leave it out, or 0 to 2")
-        self._is_rgb = any(part in name for part in ("rgb", "bgr", "gbr", "pal8", "rgb0"))
-        self._channel = channel
+        self._colour = 1 if channel is None else channel
+        is_rgb = any(part in name for part in ("rgb", "bgr", "gbr", "pal8"))
+        self._as_colour = is_rgb or channel is not None
+        self._packed = _PACKED.get(name)
         deep = self.is_grey and name not in ("gray", "gray8")
-        self._target = "gray" if not deep else "gray16le"
-        self._plain = name if deep and name.endswith(("le", "be")) and name[4:6].isdigit() else None
+        self._target = "gray16le" if deep else "gray"
+        self._words = np.dtype("<u2" if name.endswith("le") else ">u2") if deep and name[4:6].isdigit() else None
         self.dtype = np.dtype(np.uint16 if deep else np.uint8)
 
     def array(self, picture: av.VideoFrame) -> NDArray[Any]:
         """Return ``(height, width)`` samples; a view where that is possible."""
-        if self._channel is not None or self._is_rgb:
+        plane = picture.planes[0]
+        upright = plane.line_size > 0  # pictures stored from the bottom up start at their last line
+        if self._packed is not None and upright:
+            step, places = self._packed
+            return _lines(plane, np.dtype(np.uint8))[:, places[self._colour] : picture.width * step : step]
+        if self._as_colour:
             colours: NDArray[Any] = picture.to_ndarray(format="rgb24")
-            return colours[..., 1 if self._channel is None else self._channel]
-        if self._plain is not None:  # 9 to 16 bits, as they were recorded
-            plane = picture.planes[0]
-            stored = np.dtype("<u2" if self._plain.endswith("le") else ">u2")
-            samples: NDArray[Any] = np.frombuffer(memoryview(plane), stored)
-            return samples.reshape(plane.height, -1)[:, : picture.width]
+            return colours[..., self._colour]
+        if self._words is not None and upright:  # 9 to 16 bits, as they were recorded
+            return _lines(plane, self._words)[:, : picture.width]
         grey: NDArray[Any] = picture.to_ndarray(format=self._target)
         return grey
+
+
+def _lines(plane: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """View the first plane of a picture as ``(height, samples a line)``."""
+    samples: NDArray[Any] = np.frombuffer(memoryview(plane), dtype)
+    return samples.reshape(plane.height, -1)
 
 
 def open_video(path: Path, options: ReadOptions) -> Movie:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,8 @@ def clip(real_frames: NDArray[Any]) -> NDArray[Any]:
         (".avi", "ffv1", "bgr0"),
         (".avi", "rawvideo", "gray"),
         (".avi", "rawvideo", "bgr24"),
+        (".avi", "huffyuv", "bgra"),
+        (".avi", "utvideo", "gbrp"),
         (".avi", "huffyuv", "rgb24"),
         (".mkv", "ffv1", "gray"),
         (".mp4", "libx264rgb", "rgb24"),
@@ -107,6 +110,15 @@ def test_random_access_is_frame_exact(
         require_equal(movie, expected)
 
 
+@pytest.mark.parametrize("number", range(1, 7))
+def test_the_first_frame_asked_for_is_exact(tmp_path: Path, clip: NDArray[Any], number: int) -> None:
+    """Where time stamps are out of order nothing read before may be needed to find that out."""
+    path = tmp_path / "m.avi"
+    write_video(path, clip, "libx264", "gray", g="12", bf="3")
+    with gpucells.open_movie(path) as movie:
+        np.testing.assert_array_equal(movie.read(slice(number, number + 1))[0], decode_all(path, format="gray")[number])
+
+
 def test_reading_on_does_not_seek(tmp_path: Path, clip: NDArray[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """The decoder keeps its place from one box to the next; going back costs one seek."""
     write_video(tmp_path / "m.mp4", clip, "libx264", "yuv420p", g="12")
@@ -123,12 +135,28 @@ def test_reading_on_does_not_seek(tmp_path: Path, clip: NDArray[Any], monkeypatc
         assert seeks == [30]
 
 
+def test_pictures_stored_from_the_bottom_up(
+    tmp_path: Path, clip: NDArray[Any], require_equal: Callable[..., None]
+) -> None:
+    """A positive height in the header of an uncompressed AVI means that: its last line is stored first."""
+    path = tmp_path / "m.avi"
+    write_video(path, clip[:, ::-1], "rawvideo", "bgr24")
+    data = bytearray(path.read_bytes())
+    height = data.find(b"strf") + 16
+    assert struct.unpack_from("<i", data, height) == (-30,)
+    struct.pack_into("<i", data, height, 30)
+    path.write_bytes(data)
+    with gpucells.open_movie(path) as movie:
+        require_equal(movie, clip)
+
+
 def test_sixteen_bits(tmp_path: Path, real_frames: NDArray[Any], require_equal: Callable[..., None]) -> None:
     """Grey of more than 8 bits keeps them."""
-    write_video(tmp_path / "m.avi", real_frames, "ffv1", "gray16le", source="gray16le")
-    with gpucells.open_movie(tmp_path / "m.avi") as movie:
-        assert movie.dtype == np.uint16
-        require_equal(movie, real_frames)
+    for pix_fmt, frames in (("gray16le", real_frames), ("gray10le", real_frames % 1024)):
+        write_video(tmp_path / "m.avi", frames, "ffv1", pix_fmt, source=pix_fmt)
+        with gpucells.open_movie(tmp_path / "m.avi") as movie:
+            assert movie.dtype == np.uint16
+            require_equal(movie, frames)
 
 
 def test_colour_needs_a_channel(tmp_path: Path, clip: NDArray[Any], require_equal: Callable[..., None]) -> None:

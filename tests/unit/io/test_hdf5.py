@@ -171,14 +171,23 @@ def test_a_filter_that_is_not_installed(tmp_path: Path, frames: NDArray[Any], mo
         gpucells.open_movie(tmp_path / "m.h5")
 
 
-def test_reading_frame_by_frame_decompresses_each_chunk_once(tmp_path: Path) -> None:
-    """The chunk cache holds the chunks that one frame touches: the default 1 MiB would hold none of these."""
+def test_reading_frame_by_frame_decompresses_each_chunk_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chunk cache holds what one frame touches, and is in force: HDF5 keeps that of a handle opened before."""
     path = tmp_path / "m.h5"
     values = np.random.default_rng(0).integers(0, 99, (32, 256, 256), np.uint16)
     with h5py.File(path, "w") as file:
         file.create_dataset("mov", data=values, chunks=(16, 256, 256), compression="gzip", compression_opts=1)
+    opened = []
+    original = h5py.h5d.open
+
+    def opening(parent: Any, name: bytes, access: Any = None) -> Any:
+        opened.append(h5py.h5f.get_obj_count(h5py.h5i.get_file_id(parent), h5py.h5f.OBJ_DATASET))
+        return original(parent, name, access)
+
+    monkeypatch.setattr(h5py.h5d, "open", opening)
     with gpucells.open_movie(path) as movie:
+        assert opened == [0]
         dataset = movie.reader._array  # type: ignore[attr-defined]
-        _, n_bytes, _ = dataset.id.get_access_plist().get_chunk_cache()
+        n_bytes = dataset.id.get_access_plist().get_chunk_cache()[1]
         assert n_bytes >= 16 * 256 * 256 * 2
         np.testing.assert_array_equal(np.concatenate([movie.read(slice(i, i + 1)) for i in range(32)]), values)

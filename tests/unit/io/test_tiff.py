@@ -240,6 +240,21 @@ def test_cut_files(tmp_path: Path, real_frames: NDArray[Any], kind: str, caplog:
     assert "the rest is left out" in caplog.text
 
 
+def test_a_cut_between_two_pages_and_one_in_the_last(tmp_path: Path, frames: NDArray[Any]) -> None:
+    """In the one case only the dangling pointer tells, in the other only the missing samples."""
+    path = tmp_path / "m.tif"
+    write_pages(path, frames, metadata=None)
+    with tifffile.TiffFile(path) as tif:
+        start_of_9 = tif.pages[9].offset
+    whole = path.read_bytes()
+    for size, n_whole in ((start_of_9, 9), (len(whole) - 10, 11)):
+        path.write_bytes(whole[:size])
+        with pytest.raises(InputError, match="ends early"):
+            gpucells.open_movie(path)
+        with gpucells.open_movie(path, allow_truncated=True) as movie:
+            np.testing.assert_array_equal(movie.read(), frames[:n_whole])
+
+
 def test_damage(tmp_path: Path, frames: NDArray[Any]) -> None:
     """A file that only begins like TIFF; a page whose compressed bytes are gone."""
     path = tmp_path / "m.tif"
