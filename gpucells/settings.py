@@ -8,11 +8,18 @@ come from that declaration.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gpucells.errors import SettingsError
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Ask about the known name most like an unknown one; empty where none is."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 class Settings(BaseModel):
@@ -39,8 +46,7 @@ class Settings(BaseModel):
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or cls.__name__
         if first["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(name, cls.model_fields, n=1, cutoff=0.5)
-            return f"unknown setting {name!r}", f"did you mean {near[0]!r}?" if near else "see gpucells extract --help"
+            return f"unknown setting {name!r}", nearest(name, cls.model_fields) or "see gpucells extract --help"
         field = cls.model_fields.get(name)
         hint = field.description if field is not None and field.description else ""
         return f"{name} = {first['input']!r}: {first['msg'].lower()}", hint

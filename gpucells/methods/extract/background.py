@@ -1,0 +1,104 @@
+"""A smooth field of background light, solved together with the cells.
+
+Bilinear hats on a grid a few cell radii wide; each frame's amplitudes are unknowns of the same robust regression as
+the traces, without a sign. What a pixel shows of the field is its gain (vessels dim it), fitted like a footprint.
+
+The original has only a spatial high-pass filter, which also takes the cells' own low frequencies away and leaves a
+negative ring around each (spec 9, item 9). A field that is solved with the cells costs them nothing but variance.
+
+Between two footprints and a field there is a gauge: a cell's footprint may take any share of a hat and the field give
+it back whenever the cell is active. The footprint's rim fixes it (see :mod:`gpucells.methods.extract.footprints`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, sparse
+
+Float32 = NDArray[np.float32]
+
+GAIN_PRIOR_VARIANCE = 0.04  # gains are 1 +- 0.2 where the movie does not say
+LARGEST_GAIN = 3.0
+SPECTRUM_WIDTH = 3  # bins over which a hat's power spectrum is averaged before it is compared with the noise
+
+
+@dataclass(frozen=True)
+class HatGrid:
+    """Nodes of the field over the whole image, so that all tiles share them.
+
+    Parameters
+    ----------
+    rows, columns : numpy.ndarray
+        Positions of the nodes (px).
+    """
+
+    rows: NDArray[np.float64]
+    columns: NDArray[np.float64]
+
+    @classmethod
+    def over(cls, image_shape: tuple[int, int], spacing_px: float) -> HatGrid:
+        """Spread nodes evenly, about ``spacing_px`` apart, at least two an axis."""
+        axes = (np.linspace(0, max(n - 1, 1), max(2, round(n / spacing_px) + 1)) for n in image_shape)
+        return cls(*axes)
+
+    @property
+    def n_hats(self) -> int:
+        """Number of nodes."""
+        return len(self.rows) * len(self.columns)
+
+    def images(self, rows: slice, columns: slice) -> sparse.csr_array:
+        """Return all hats ``(n_hats, n_pixels)`` on a box of the image; those that miss it are empty rows."""
+        along_y = _hats(np.arange(rows.start, rows.stop), self.rows)
+        along_x = _hats(np.arange(columns.start, columns.stop), self.columns)
+        return sparse.csr_array(sparse.kron(along_y, along_x, format="csr")).astype(np.float32)
+
+
+def _hats(positions: NDArray[np.int64], nodes: NDArray[np.float64]) -> sparse.csr_array:
+    step = nodes[1] - nodes[0]
+    return sparse.csr_array(np.maximum(0, 1 - np.abs(positions[None] - nodes[:, None]) / step))
+
+
+def shrink_gain(gain: Float32, certainty: Float32) -> Float32:
+    """Pull gains towards 1 by how uncertain they are (normal prior), and keep them between 0 and 3."""
+    weight = GAIN_PRIOR_VARIANCE / (GAIN_PRIOR_VARIANCE + 1 / np.maximum(certainty, 1e-9))
+    return np.clip(1 + (gain - 1) * weight, 0, LARGEST_GAIN).astype(np.float32)
+
+
+def denoise_field(field: Float32, footprints: sparse.csr_array, hats: sparse.csr_array, below: float) -> Float32:
+    """Wiener-filter the field's amplitudes in time.
+
+    The variance that the regression gives each amplitude is known (the inverse of the joint Gram matrix, in units of
+    the noise); where a hat's spectrum is no higher than that, there is nothing but noise to keep.
+
+    Parameters
+    ----------
+    field : numpy.ndarray
+        ``(n_hats, n_frames)``, estimated without constraint.
+    footprints, hats : scipy.sparse.csr_array
+        ``(n_cells, n_pixels)``, ``(n_hats, n_pixels)`` in units of the noise.
+    below : float
+        Share of samples below kappa: the others count for nothing in the regression.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n_hats, n_frames)`` float32.
+    """
+    live = np.flatnonzero(np.diff(hats.indptr))
+    both = sparse.csr_array(sparse.vstack([footprints, hats[live]]))
+    gram = (both @ both.T).toarray().astype(np.float64)
+    gram[np.diag_indices_from(gram)] *= 1 + 1e-6
+    gram[np.diag_indices_from(gram)] += 1e-12
+    variance = np.diag(np.linalg.inv(gram))[footprints.shape[0] :] / below
+    centred = field[live] - field[live].mean(axis=1, keepdims=True)
+    spectrum = np.fft.rfft(centred, axis=1)
+    power = np.abs(spectrum) ** 2 / field.shape[1] / np.maximum(variance, 1e-20)[:, None]
+    power = ndimage.gaussian_filter1d(power, SPECTRUM_WIDTH, axis=1, mode="nearest")
+    power = 0.5 * (power + power.mean(axis=0))  # neighbouring hats share a spectrum's shape; one alone is noisy
+    kept = np.clip(1 - 1 / np.maximum(power, 1e-9), 0, 1)
+    result = field.copy()
+    result[live] += (np.fft.irfft(spectrum * kept, n=field.shape[1], axis=1) - centred).astype(np.float32)
+    return result

@@ -1,0 +1,113 @@
+"""Greedy cell finding: batches of seeds, each fitted, judged and subtracted (Inan et al. 2021, section on cell finding).
+
+A batch is every local maximum of the seed image whose window overlaps no brighter one's, so a round fits many seeds at
+once and its result depends neither on the order of the fits nor on how the image was cut into tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, sparse, special
+
+from gpucells.methods.extract.settings import ExtractSettings
+from gpucells.ops.difference_noise import difference_noise
+from gpucells.ops.patches import Patches
+from gpucells.ops.seed_fits import EDGE, SeedFits, fit_seeds, subtract_seeds
+from gpucells.ops.seeds import REACH, pick_seeds, seed_image
+from gpucells.preprocess.spatial_filter import SpatialFilter
+
+Float32 = NDArray[np.float32]
+
+WINDOW_RADII = 2.2  # half a seed's window in cell radii: a cell and its halo
+GROW = 2  # px around a fit's support that its subtraction reaches
+
+
+def noise_threshold(image_shape: tuple[int, int], n_frames: int, radius_px: float, lowpass_cutoff: float) -> float:
+    """Seed brightness that noise alone reaches once in the movie, in units of the filtered noise.
+
+    A pixel's brightest frame is the maximum of ``n_frames`` normal numbers; its 24 neighbours there follow it by their
+    correlation, which is the filter's.
+    """
+    side = 2 * int(np.ceil(3 * radius_px)) + 9
+    point = np.zeros((1, side, side), np.float32)
+    point[0, side // 2, side // 2] = 1
+    local = SpatialFilter(side, side, radius_px, lowpass_cutoff=lowpass_cutoff)
+    power = np.abs(np.fft.fft2(local.apply(point)[0].astype(np.float64))) ** 2
+    correlation = np.fft.ifft2(power).real
+    correlation /= correlation[0, 0]
+    offsets = [(i, j) for i in range(-REACH, REACH + 1) for j in range(-REACH, REACH + 1) if i or j]
+    follow = float(np.mean([correlation[o] for o in offsets]))
+    spread = float(np.mean([correlation[a[0] - b[0], a[1] - b[1]] for a in offsets for b in offsets]))
+    top = float(special.ndtri(1 - 1 / max(n_frames, 2)))
+    top_mean, top_spread = top + 0.577 / max(top, 0.5), 1.28 / max(top, 0.5)  # Gumbel's limit of the maximum
+    n_pixels = image_shape[0] * image_shape[1]
+    rare = float(special.ndtri(1 - 1 / max(n_pixels, 2)))
+    rest = max(spread - follow**2, 0.0)
+    return follow * top_mean + rare * float(np.sqrt((follow * top_spread) ** 2 + rest))
+
+
+def find_cells(
+    movie: Float32,
+    inside: NDArray[np.bool_],
+    radius_px: float,
+    threshold: float,
+    settings: ExtractSettings,
+    progress: Callable[[int], None],
+) -> sparse.csr_array:
+    """Find cells in a filtered movie, which is used up.
+
+    Parameters
+    ----------
+    movie : numpy.ndarray
+        ``(height, width, n_frames)`` float32 in units of the noise; what is found is subtracted from it.
+    inside : numpy.ndarray
+        ``(height, width)`` bool, the pixels that count.
+    radius_px : float
+        Cell radius (px).
+    threshold : float
+        Seeds must be brighter, in units of the noise.
+    progress : callable
+        Told the number of cells found so far.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        ``(n_cells, n_pixels)`` float32, maximum 1, in order of finding.
+    """
+    height, width, _ = movie.shape
+    half = int(np.ceil(WINDOW_RADII * radius_px))
+    image = seed_image(movie, inside)
+    found: list[Patches] = []
+    min_pixels = min(settings.cellfind_numpix_threshold, max(1, round(np.pi * radius_px**2 / 4)))
+    for _ in range(settings.cellfind_max_rounds):
+        seeds = pick_seeds(image, threshold, min_pixels, 2 * half + 1)
+        if len(seeds) == 0:
+            break
+        fits = fit_seeds(movie, inside, seeds, half, settings.cellfind_kappa_std_ratio)
+        refused = ~_is_cell(fits, radius_px, threshold, settings)
+        subtract_seeds(movie, inside, fits, refused, GROW)
+        for (row, column), blank in zip(seeds, refused, strict=True):
+            reach = half + REACH
+            seed_image(movie, inside, image, (row - reach, row + reach + 1, column - reach, column + reach + 1))
+            if blank:
+                image[max(0, row - REACH) : row + REACH + 1, max(0, column - REACH) : column + REACH + 1] = 0
+        good = ~refused
+        found.append(Patches(fits.seeds[good] - half, fits.images[good], (height, width)))
+        progress(sum(len(patches.images) for patches in found))
+    if not found:
+        return sparse.csr_array((0, height * width), dtype=np.float32)
+    return sparse.csr_array(sparse.vstack([patches.to_sparse() for patches in found]))
+
+
+def _is_cell(fits: SeedFits, radius_px: float, threshold: float, settings: ExtractSettings) -> NDArray[np.bool_]:
+    """Judge fits by area, brightness and trace (the original's rules; duplicates are left to the refinement)."""
+    area = (fits.images > EDGE).sum(axis=(1, 2)) / (np.pi * radius_px**2)
+    noise = np.maximum(difference_noise(fits.traces), 1e-9)
+    snr = ndimage.median_filter(fits.traces, size=(1, 3)).max(axis=1) / (np.sqrt(2) * noise)
+    good = (fits.areas > 0) & (fits.traces.max(axis=1) >= threshold) & (snr >= settings.cellfind_trace_snr)
+    if not settings.dendrite_aware:
+        good &= (area >= settings.min_size) & (area <= settings.max_size)
+    return np.asarray(good)

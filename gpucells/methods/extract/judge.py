@@ -1,0 +1,135 @@
+"""Which candidates are cells, and which are one cell twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, sparse
+
+from gpucells.methods.extract.footprints import EDGE, window_side
+from gpucells.methods.extract.settings import ExtractSettings
+from gpucells.ops.difference_noise import difference_noise
+from gpucells.ops.footprint_shape import footprint_shape
+from gpucells.ops.patches import Patches, grow
+
+Float32 = NDArray[np.float32]
+
+LOW_QUANTILE, LOW_NORMAL = 0.05, 1.645  # a normal trace's 5 % quantile is this many deviations below its median
+BROAD = 0.2  # share of the maximum above which a pixel counts for the area (the original's figure)
+
+
+def effective_snr(footprints: sparse.csr_array, traces: Float32, neighbour_error: float) -> Float32:
+    """Peak of each trace over all that could fake it.
+
+    Noise here is the larger of the white noise and the downward swings (what a vessel or a background does both ways,
+    a cell does only upwards), plus a share of the neighbours' light inside the footprint at that frame (fragments of a
+    bright cell's misfit peak when it does).
+
+    Parameters
+    ----------
+    footprints : scipy.sparse.csr_array
+        ``(n_cells, n_pixels)`` in units of the noise.
+    traces : numpy.ndarray
+        ``(n_cells, n_frames)``, without a lower bound.
+    neighbour_error : float
+        Relative error of a neighbour's light.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n_cells,)`` float32.
+    """
+    above = traces - np.median(traces, axis=1, keepdims=True)
+    swing = -np.quantile(above, LOW_QUANTILE, axis=1) / LOW_NORMAL
+    noise = np.maximum(np.maximum(difference_noise(above), swing), 1e-9).astype(np.float32)
+    shared = sparse.csr_array(footprints @ footprints.T).astype(np.float32)
+    own = np.maximum(shared.diagonal(), 1e-12)
+    shared.setdiag(0)
+    others = (shared @ np.maximum(above, 0)) / own[:, None]
+    peaks = ndimage.median_filter(above, size=(1, 3))
+    ratio = peaks / np.sqrt(noise[:, None] ** 2 + (neighbour_error * others) ** 2)
+    return np.asarray(ratio.max(axis=1), np.float32)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Measures of every candidate, and why it is dropped (empty where it is kept)."""
+
+    reasons: list[str]
+    quality: dict[str, Float32]
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """``(n_cells,)`` bool."""
+        return np.array([not reason for reason in self.reasons], bool)
+
+
+def judge(
+    footprints: sparse.csr_array, noise: Float32, traces: Float32, image_shape: tuple[int, int], radius_px: float,
+    settings: ExtractSettings, strictness: float = 1.0,
+) -> Verdict:  # fmt: skip
+    """Measure candidates and say which are no cells; ``strictness`` below 1 lowers the bar while estimates are rough."""
+    whitened = sparse.csr_array(footprints.multiply(1 / noise[None])).astype(np.float32)
+    snr = effective_snr(whitened, traces, settings.neighbour_error)
+    shape = footprint_shape(footprints, image_shape, levels=(BROAD,))
+    size = (shape.area_px[:, 0] / (np.pi * radius_px**2)).astype(np.float32)
+    eccentricity = shape.eccentricity
+    reasons = []
+    for cell in range(len(snr)):
+        why = []
+        if snr[cell] < strictness * settings.min_snr:
+            why.append(f"weak transients: snr {snr[cell]:.1f}")
+        if size[cell] == 0 or (size[cell] < settings.min_size and not settings.dendrite_aware):
+            why.append(f"too small: {size[cell]:.2f} of a cell's area")
+        if not settings.dendrite_aware:
+            if size[cell] > settings.max_size:
+                why.append(f"too large: {size[cell]:.1f} times a cell's area")
+            if eccentricity[cell] > settings.max_eccentricity:
+                why.append(f"elongated: axes {eccentricity[cell]:.1f} to 1")
+        reasons.append("; ".join(why))
+    quality = {
+        "snr": snr,
+        "size": size,
+        "eccentricity": np.where(np.isfinite(eccentricity), eccentricity, np.nan).astype(np.float32),
+        "spatial_corruption": shape.corruption,
+    }
+    return Verdict(reasons, quality)
+
+
+def merge_duplicates(
+    footprints: sparse.csr_array, traces: Float32, image_shape: tuple[int, int], radius_px: float, limit: float
+) -> tuple[sparse.csr_array, Float32, NDArray[np.int64]]:
+    """Merge touching candidates whose transients are one and the same.
+
+    Returns
+    -------
+    footprints, traces
+        Of the merged cells: images summed with the norms of their traces, the trace of the strongest.
+    label : numpy.ndarray
+        ``(n_candidates,)`` the merged cell of each.
+    """
+    n_cells = footprints.shape[0]
+    if n_cells < 2:
+        return footprints, traces, np.arange(n_cells)
+    noise = difference_noise(traces)[:, None]
+    events = np.maximum(traces - np.median(traces, axis=1, keepdims=True) - 3 * noise, 0)
+    events -= events.mean(axis=1, keepdims=True)
+    norm = np.maximum(np.linalg.norm(events, axis=1), 1e-9)
+    patches = Patches.of(footprints, image_shape, window_side(radius_px))
+    touching = patches.replaced(grow(patches.images > EDGE, 1).astype(np.float32)).to_sparse()
+    first, second = sparse.coo_array(sparse.triu(touching @ touching.T, k=1)).coords
+    correlation = np.einsum("it,it->i", events[first], events[second]) / (norm[first] * norm[second])
+    same = correlation > limit
+    links = sparse.coo_array((np.ones(same.sum()), (first[same], second[same])), shape=(n_cells, n_cells))
+    n_merged, label = sparse.csgraph.connected_components(links, directed=False)
+    if n_merged == n_cells:
+        return footprints, traces, np.arange(n_cells)
+    strength = np.linalg.norm(traces, axis=1)
+    group = sparse.csr_array((strength, (label, np.arange(n_cells))), shape=(n_merged, n_cells))
+    merged = sparse.csr_array(group @ footprints)
+    merged = sparse.csr_array(sparse.diags_array(1 / np.maximum(merged.max(axis=1).toarray().ravel(), 1e-12)) @ merged)
+    order = np.lexsort((-strength, label))
+    strongest = order[np.searchsorted(label[order], np.arange(n_merged))]
+    return merged.astype(np.float32), traces[strongest], label

@@ -1,0 +1,277 @@
+r"""EXTRACT on one tile: find, then refine traces, footprints and background in turn.
+
+Movie :math:`Y` (pixels x frames, each pixel in units of its own noise), footprints :math:`A`, traces :math:`C`, a
+smooth background field :math:`G f` (hats times per-pixel gain), and a constant offset per pixel :math:`o`:
+
+.. math:: Y = A^\top C + G^\top f + o + \text{noise}, \qquad
+          \text{noise} \sim (1 - \varepsilon) N(0, 1) + \varepsilon H, \; H > 0,
+
+whose minimax estimator is the one-sided Huber loss (Inan et al. 2017). Traces and field are solved together for every
+frame, footprints for every pixel, gain and offset for every pixel; candidates that turn out to be no cells, or one
+cell twice, go after each round.
+
+Paper: Inan, Dinc et al. 2021, bioRxiv 2021.03.24.436279. ``docs/methods/extract.md`` says where this differs and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from gpucells.methods.extract.background import shrink_gain
+from gpucells.methods.extract.find import find_cells, noise_threshold
+from gpucells.methods.extract.footprints import update_footprints
+from gpucells.methods.extract.judge import Verdict, judge, merge_duplicates
+from gpucells.methods.extract.settings import ExtractSettings
+from gpucells.model.components import Components, Rejected
+from gpucells.ops.contamination import bias_bound
+from gpucells.ops.difference_noise import difference_noise
+from gpucells.ops.residual import fit_gain, subtract_components
+from gpucells.ops.robust_footprints import Known
+from gpucells.ops.robust_traces import robust_traces
+from gpucells.preprocess.spatial_filter import SpatialFilter
+
+Float32 = NDArray[np.float32]
+
+QUIETEST = 0.3  # a pixel's noise counts as at least this share of the median: dead pixels must not rule the fit
+CHUNK = 64  # frames filtered at once
+STRICTNESS = (0.6, 0.8)  # of the first rounds' judgement, while footprints are rough; 1 afterwards
+
+Stage = Callable[[str, float, float, str], None]
+
+
+@dataclass
+class State:
+    """What the rounds change: a tile's movie in units of the noise, and the model of it."""
+
+    movie: Float32
+    noise: Float32
+    inside: NDArray[np.bool_]
+    image_shape: tuple[int, int]
+    radius_px: float
+    settings: ExtractSettings
+    hats: sparse.csr_array
+    footprints: sparse.csr_array
+    traces: Float32
+    field: Float32
+    gain: Float32
+    offset: Float32
+    baseline: Float32
+    dropped: list[tuple[sparse.csr_array, Float32, Verdict]] = field(default_factory=list)
+
+    @property
+    def kappa(self) -> Float32:
+        """``(n_pixels,)`` in units of the noise."""
+        return np.full(len(self.noise), self.settings.kappa_std_ratio, np.float32)
+
+    def whitened(self) -> sparse.csr_array:
+        """Footprints in units of the noise."""
+        return _scaled(self.footprints, 1 / self.noise)
+
+    def background(self) -> sparse.csr_array:
+        """Hats as each pixel shows them, in units of the noise."""
+        return _scaled(self.hats, self.gain / self.noise)
+
+
+def _scaled(images: sparse.csr_array, factor: Float32) -> sparse.csr_array:
+    scaled = images.copy()
+    scaled.data = (images.data * factor[images.indices]).astype(np.float32)
+    return scaled
+
+
+def solve(
+    movie: Float32,
+    inside: NDArray[np.bool_],
+    hats: sparse.csr_array,
+    radius_px: float,
+    settings: ExtractSettings,
+    report: Stage,
+    start: sparse.csr_array | None = None,
+) -> Components:
+    """Find and refine the cells of one tile.
+
+    Parameters
+    ----------
+    movie : numpy.ndarray
+        ``(height, width, n_frames)`` float32 in any unit, frames contiguous; overwritten.
+    inside : numpy.ndarray
+        ``(height, width)`` bool, the pixels that carry signal.
+    hats : scipy.sparse.csr_array
+        ``(n_hats, n_pixels)`` nodes of the background field on this tile.
+    radius_px : float
+        Cell radius (px).
+    settings : ExtractSettings
+        Of the run.
+    report : callable
+        Told stage, done, total and unit.
+    start : scipy.sparse.csr_array, optional
+        ``(n_cells, n_pixels)`` footprints to start from instead of finding.
+
+    Returns
+    -------
+    Components
+    """
+    state = _prepare(movie, inside, hats, radius_px, settings)
+    if settings.background == "local":
+        for _ in range(2):
+            _solve_traces(state)
+            _solve_gain(state)
+        _solve_traces(state)
+    if start is None:
+        candidates = _find(state, report)
+    else:
+        candidates = start
+    state.footprints = candidates
+    state.traces = np.zeros((candidates.shape[0], movie.shape[2]), np.float32)
+    for round_ in range(settings.max_iter):
+        if state.footprints.shape[0] == 0:
+            break
+        _refine_once(state, STRICTNESS[round_] if round_ < len(STRICTNESS) else 1.0)
+        report("refine", round_ + 1, settings.max_iter, "rounds")
+    return _components(state)
+
+
+def _prepare(
+    movie: Float32, inside: NDArray[np.bool_], hats: sparse.csr_array, radius_px: float, settings: ExtractSettings
+) -> State:
+    """Take the baseline off and divide by the noise, in place."""
+    height, width, n_frames = movie.shape
+    flat = movie.reshape(-1, n_frames)
+    offset, noise = np.empty(len(flat), np.float32), np.empty(len(flat), np.float32)
+    for first in range(0, len(flat), 4096):
+        some = slice(first, first + 4096)
+        offset[some] = _quantile(flat[some], settings.baseline_quantile)
+        noise[some] = difference_noise(flat[some])
+    live = inside.ravel() & (noise > 0)
+    typical = float(np.median(noise[live])) if live.any() else 1.0
+    noise = np.maximum(noise, np.float32(QUIETEST * typical))
+    flat -= offset[:, None]
+    flat /= noise[:, None]
+    flat[~live] = 0
+    masked = hats @ sparse.diags_array(live.astype(np.float32))
+    n_pixels = height * width
+    state = State(
+        flat, noise, live.reshape(height, width), (height, width), radius_px, settings,
+        sparse.csr_array(masked if settings.background == "local" else (0, n_pixels), dtype=np.float32),
+        sparse.csr_array((0, n_pixels), dtype=np.float32),
+        np.zeros((0, n_frames), np.float32), np.zeros((0, n_frames), np.float32),
+        np.ones(n_pixels, np.float32), np.zeros(n_pixels, np.float32), offset,
+    )  # fmt: skip
+    state.hats.eliminate_zeros()
+    state.field = np.zeros((state.hats.shape[0], n_frames), np.float32)
+    return state
+
+
+def _quantile(rows: Float32, quantile: float) -> Float32:
+    at = min(int(quantile * rows.shape[1]), rows.shape[1] - 1)
+    return np.partition(rows, at, axis=1)[:, at]
+
+
+def _solve_traces(state: State, lower: float = -np.inf) -> None:
+    """Solve cells and field of every frame together, from where they are."""
+    both = sparse.csr_array(sparse.vstack([state.whitened(), state.background()]))
+    n_cells = state.footprints.shape[0]
+    bounds = np.full(both.shape[0], -np.inf, np.float32)
+    bounds[:n_cells] = lower
+    begin = np.concatenate([state.traces, state.field])
+    solved, _ = robust_traces(
+        state.movie, both, state.kappa, offset=state.offset, lower=bounds,
+        start=begin if np.any(begin) else None, tolerance=0.02,
+    )  # fmt: skip
+    state.traces, state.field = solved[:n_cells], solved[n_cells:]
+
+
+def _solve_gain(state: State) -> None:
+    gain, offset, certainty = fit_gain(
+        state.movie, state.whitened(), state.traces, _scaled(state.hats, 1 / state.noise), state.field,
+        state.gain, state.settings.kappa_std_ratio,
+    )  # fmt: skip
+    if state.hats.shape[0]:
+        state.gain = shrink_gain(gain, certainty)
+    state.offset = offset
+
+
+def _find(state: State, report: Stage) -> sparse.csr_array:
+    height, width = state.image_shape
+    residual = subtract_components(state.movie, state.background(), state.field, state.offset)
+    residual *= state.noise[:, None]
+    smoother = SpatialFilter(height, width, state.radius_px, lowpass_cutoff=state.settings.spatial_lowpass_cutoff)
+    n_frames = residual.shape[1]
+    for first in range(0, n_frames, CHUNK):
+        some = slice(first, first + CHUNK)
+        frames = np.ascontiguousarray(residual[:, some].T).reshape(-1, height, width)
+        residual[:, some] = smoother.apply(frames).reshape(len(frames), -1).T
+    live = state.inside.ravel()
+    for first in range(0, len(residual), 4096):
+        part = residual[first : first + 4096]
+        part -= np.median(part, axis=1, keepdims=True)
+    noise = np.concatenate([difference_noise(residual[i : i + 4096]) for i in range(0, len(residual), 4096)])
+    typical = float(np.median(noise[live])) if live.any() else 1.0
+    residual /= np.maximum(noise, QUIETEST * typical)[:, None]
+    threshold = state.settings.cellfind_min_snr
+    if threshold is None:
+        threshold = noise_threshold(state.image_shape, n_frames, state.radius_px, state.settings.spatial_lowpass_cutoff)
+    else:
+        threshold += float(bias_bound(state.settings.cellfind_kappa_std_ratio))
+    return find_cells(
+        residual.reshape(height, width, n_frames), state.inside, state.radius_px, threshold, state.settings,
+        lambda found: report("find cells", found, 0, "cells"),
+    )  # fmt: skip
+
+
+def _refine_once(state: State, strictness: float) -> None:
+    """One round: footprints for the traces, traces for the footprints, who stays, gain and offset."""
+    _solve_traces(state, lower=0.0)
+    known = Known(sparse.csc_array(state.background()), state.field)
+    state.footprints, scale = update_footprints(
+        state.movie, state.traces, state.footprints, state.noise, state.kappa, known, state.offset,
+        state.image_shape, state.radius_px, state.settings,
+    )  # fmt: skip
+    state.traces = state.traces * scale[:, None]
+    _keep(state, scale > 0)
+    _solve_traces(state)
+    verdict = judge(
+        state.footprints, state.noise, state.traces, state.image_shape, state.radius_px, state.settings, strictness
+    )
+    gone = ~verdict.kept
+    if gone.any():
+        state.dropped.append((sparse.csr_array(state.footprints[gone]), state.traces[gone], verdict))
+        _keep(state, verdict.kept)
+    state.footprints, state.traces, _ = merge_duplicates(
+        state.footprints, state.traces, state.image_shape, state.radius_px, state.settings.duplicate_correlation
+    )
+    _solve_gain(state)
+
+
+def _keep(state: State, which: NDArray[np.bool_]) -> None:
+    if not which.all():
+        state.footprints = sparse.csr_array(state.footprints[which])
+        state.traces = state.traces[which]
+
+
+def _components(state: State) -> Components:
+    """Gather the result; the last judgement measures it."""
+    verdict = judge(
+        state.footprints, state.noise, state.traces, state.image_shape, state.radius_px, state.settings, strictness=0.0
+    )
+    n_frames = state.movie.shape[1]
+    footprints = [part for part, _, _ in state.dropped]
+    reasons, quality = [], {name: [np.zeros(0, np.float32)] for name in verdict.quality}
+    for _, _, judged in state.dropped:
+        reasons += [reason for reason in judged.reasons if reason]
+        for name, column in judged.quality.items():
+            quality[name].append(column[~judged.kept])
+    rejected = Rejected(
+        sparse.csr_array(sparse.vstack(footprints)) if footprints else state.footprints[:0],
+        np.concatenate([part for _, part, _ in state.dropped] or [np.zeros((0, n_frames), np.float32)]),
+        tuple(reasons),
+        {name: np.concatenate(columns) for name, columns in quality.items()},
+    )
+    return Components(
+        state.footprints, state.traces, state.baseline + state.offset * state.noise,
+        state.noise, state.gain, state.field, verdict.quality, rejected,
+    )  # fmt: skip

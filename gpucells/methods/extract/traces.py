@@ -1,0 +1,134 @@
+"""Final traces at the movie's full rate, footprints and gain held fixed, any number of frames at a time.
+
+First every frame is solved for cells and background together, without constraint. Then the background is denoised in
+time, as far as its known error explains its fluctuations, and the cells are solved again on top of it, with the
+constraint that the trace option asks for.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from gpucells.methods.extract.background import denoise_field
+from gpucells.methods.extract.settings import ExtractSettings
+from gpucells.ops.contamination import normal_distribution
+from gpucells.ops.residual import subtract_components
+from gpucells.ops.robust_traces import OverlapGraph, robust_traces
+
+Float32 = NDArray[np.float32]
+
+PLAIN = 100.0  # kappa of the least-squares options, in units of the noise (the original's figure)
+
+
+class TraceSolver:
+    """Everything about the cells that does not change from frame to frame.
+
+    Parameters
+    ----------
+    footprints : scipy.sparse.csr_array
+        ``(n_cells, n_pixels)`` of the whole image, maximum 1.
+    hats : scipy.sparse.csr_array
+        ``(n_hats, n_pixels)``; no rows where there is no background.
+    baseline, noise, gain : numpy.ndarray
+        ``(n_pixels,)`` in the movie's units (gain: none).
+    settings : ExtractSettings
+        Of the run.
+    """
+
+    def __init__(
+        self, footprints: sparse.csr_array, hats: sparse.csr_array, baseline: Float32, noise: Float32, gain: Float32,
+        settings: ExtractSettings,
+    ) -> None:  # fmt: skip
+        self.settings = settings
+        self.noise, self.baseline = noise, baseline
+        whiten = sparse.diags_array(1 / noise)
+        self.cells = sparse.csr_array(footprints @ whiten).astype(np.float32)
+        self.hats = sparse.csr_array(hats @ sparse.diags_array(gain / noise)).astype(np.float32)
+        self.hats.eliminate_zeros()
+        self.covered = np.flatnonzero(np.diff(sparse.csc_array(self.cells).indptr))
+        self._both = sparse.csr_array(sparse.vstack([self.cells, self.hats]))
+        self._joint_graph = OverlapGraph.of(self._both)
+        self._alone = sparse.csr_array(self.cells[:, self.covered])
+        self._behind = sparse.csr_array(self.hats[:, self.covered])
+        self._graph = OverlapGraph.of(self._alone)
+
+    @property
+    def kappa(self) -> float:
+        """Where the loss turns linear, in units of the noise."""
+        plain = self.settings.trace_output_option in ("least_squares", "nonnegative_least_squares")
+        return PLAIN if plain else self.settings.kappa_std_ratio
+
+    def _whitened(self, frames: Float32, pixels: NDArray[np.int64] | slice) -> Float32:
+        flat = frames.reshape(len(frames), -1)[:, pixels].T
+        movie = np.ascontiguousarray(flat, np.float32)
+        movie -= self.baseline[pixels][:, None]
+        movie /= self.noise[pixels][:, None]
+        return movie
+
+    def solve_together(self, frames: Float32, start: Float32 | None) -> tuple[Float32, Float32]:
+        """Solve cells and background without constraint.
+
+        Parameters
+        ----------
+        frames : numpy.ndarray
+            ``(n, height, width)`` in the movie's units.
+        start : numpy.ndarray or None
+            ``(n_cells + n_hats, n)`` where to begin.
+
+        Returns
+        -------
+        traces, field
+            ``(n_cells, n)`` and ``(n_hats, n)``.
+        """
+        kappa = np.full(len(self.noise), self.kappa, np.float32)
+        movie = self._whitened(frames, slice(None))
+        solved, _ = robust_traces(
+            movie, self._both, kappa, start=start, lower=-np.inf, tolerance=0.02, graph=self._joint_graph
+        )
+        return solved[: self.cells.shape[0]], solved[self.cells.shape[0] :]
+
+    def denoise(self, field: Float32) -> Float32:
+        """Denoise the background's amplitudes over all frames."""
+        if field.shape[0] == 0:
+            return field
+        return denoise_field(field, self.cells, self.hats, float(normal_distribution(self.kappa)))
+
+    def lower_bounds(self, traces: Float32) -> Float32:
+        """``(n_cells,)`` bounds of the final traces, from the unconstrained ones."""
+        option = self.settings.trace_output_option
+        if option in ("nonneg", "nonnegative_least_squares"):
+            return np.zeros(len(traces), np.float32)
+        if option == "baseline_adjusted" and traces.shape[1]:
+            quantile = np.quantile(traces, self.settings.trace_quantile, axis=1)
+            return np.minimum(0, quantile).astype(np.float32)
+        return np.full(len(traces), -np.inf, np.float32)
+
+    def solve_cells(self, frames: Float32, field: Float32, lower: Float32, start: Float32) -> Float32:
+        """Solve the cells alone, on top of a known background.
+
+        Parameters
+        ----------
+        frames : numpy.ndarray
+            ``(n, height, width)`` in the movie's units.
+        field : numpy.ndarray
+            ``(n_hats, n)``.
+        lower : numpy.ndarray
+            ``(n_cells,)``.
+        start : numpy.ndarray
+            ``(n_cells, n)`` where to begin.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(n_cells, n)`` float32.
+        """
+        movie = self._whitened(frames, self.covered)
+        if self._behind.shape[0]:
+            subtract_components(movie, self._behind, field, out=movie)
+        kappa = np.full(len(movie), self.kappa, np.float32)
+        solved, _ = robust_traces(
+            movie, self._alone, kappa, start=start, lower=lower, tolerance=0.01, graph=self._graph
+        )
+        return solved

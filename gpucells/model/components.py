@@ -1,0 +1,66 @@
+"""What a method gives for one tile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Candidates that a method tried and dropped.
+
+    Parameters
+    ----------
+    footprints : scipy.sparse.csr_array
+        ``(n_rejected, n_pixels)`` of the tile, maximum 1.
+    traces : numpy.ndarray
+        ``(n_rejected, n_frames)`` at the rate of the solver.
+    reasons : tuple of str
+        Why each was dropped.
+    quality : dict
+        Name of a measure to ``(n_rejected,)``.
+    """
+
+    footprints: sparse.csr_array
+    traces: Float32
+    reasons: tuple[str, ...]
+    quality: dict[str, Float32]
+
+
+@dataclass(frozen=True)
+class Components:
+    """Footprints, traces and background of one tile, at the rate of the solver.
+
+    Parameters
+    ----------
+    footprints : scipy.sparse.csr_array
+        ``(n_cells, n_pixels)`` float32 of the tile, maximum 1.
+    traces : numpy.ndarray
+        ``(n_cells, n_frames)`` float32 in the movie's units.
+    baseline, noise, gain : numpy.ndarray
+        ``(n_pixels,)``: constant light, noise at the solver's rate, share of the background field that a pixel shows.
+    field : numpy.ndarray
+        ``(n_hats, n_frames)`` amplitudes of the background's nodes, over the whole image's grid.
+    quality : dict
+        Name of a measure to ``(n_cells,)``.
+    rejected : Rejected
+        Candidates that were dropped.
+    warnings : tuple of str
+        What the user should know.
+    """
+
+    footprints: sparse.csr_array
+    traces: Float32
+    baseline: Float32
+    noise: Float32
+    gain: Float32
+    field: Float32
+    quality: dict[str, Float32]
+    rejected: Rejected
+    warnings: tuple[str, ...] = field(default=())

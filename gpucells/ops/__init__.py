@@ -1,0 +1,1 @@
+"""Arithmetic with one public function an operation; the type of the arrays picks the body."""

@@ -1,0 +1,31 @@
+"""Noise of traces from their second differences: blind to anything as slow as a transient, deaf to outliers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import array_api_compat
+
+NORMAL_MEDIAN = 0.6745  # median of |x| of a standard normal variable
+SECOND_DIFFERENCE = 6.0**0.5  # standard deviation of x[t-1] - 2 x[t] + x[t+1] of unit white noise
+
+
+def difference_noise(traces: Any) -> Any:
+    """Estimate the standard deviation of the white noise of every trace.
+
+    Parameters
+    ----------
+    traces : array
+        ``(..., n_frames)``, at least 3 frames. NumPy or CuPy.
+
+    Returns
+    -------
+    array
+        ``(...)``; 0 where there are too few frames.
+    """
+    xp = array_api_compat.array_namespace(traces)
+    if traces.shape[-1] < 3:
+        return xp.zeros_like(traces[..., 0])
+    second = xp.abs(traces[..., :-2] - 2 * traces[..., 1:-1] + traces[..., 2:])
+    middle = second.shape[-1] // 2
+    return xp.partition(second, middle, axis=-1)[..., middle] / (NORMAL_MEDIAN * SECOND_DIFFERENCE)

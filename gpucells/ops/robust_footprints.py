@@ -1,0 +1,246 @@
+"""Robust regression of every pixel on the traces: the footprints, traces held fixed.
+
+For each pixel independently, with ``r = y - sum_k s_k x_k`` over the frames,
+
+    minimise  sum_t rho(r_t; kappa) + sum_k penalty_k s_k     subject to  s_k >= 0,  s_k = 0 outside cell k's mask
+
+with the loss and the Newton method of :mod:`gpucells.ops.robust_traces`; here the small problems are dense, one row of
+the movie each, read once and kept in the cache for all steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+Float32 = NDArray[np.float32]
+
+SWEEPS = 60
+CURVATURE_FLOOR = 0.02  # share of ||x||^2 kept where nearly every frame of a cell is above kappa
+
+
+@dataclass(frozen=True)
+class Known:
+    """Components that a solver holds as they are.
+
+    Parameters
+    ----------
+    images : scipy.sparse.csc_array
+        ``(n_known, n_pixels)`` float32.
+    traces : numpy.ndarray
+        ``(n_known, n_frames)`` float32.
+    """
+
+    images: sparse.csc_array
+    traces: Float32
+
+    @classmethod
+    def none(cls, n_pixels: int, n_frames: int) -> Known:
+        """No component at all."""
+        return cls(sparse.csc_array((0, n_pixels), dtype=np.float32), np.zeros((0, n_frames), np.float32))
+
+    def arrays(self) -> tuple[NDArray[np.int32], NDArray[np.int32], Float32, Float32]:
+        """Where each pixel's entries begin, their components, their weights, and the traces."""
+        return (
+            self.images.indptr.astype(np.int32),
+            self.images.indices.astype(np.int32),
+            self.images.data.astype(np.float32),
+            np.ascontiguousarray(self.traces, np.float32),
+        )
+
+
+@numba.njit(cache=True, fastmath=True, error_model="numpy")
+def _measure(y, rows, s, n, kappa, clipped, below, gradient, curvature):  # type: ignore[no-untyped-def]
+    """Loss, gradient and curvature of one pixel's problem."""
+    n_frames = len(y)
+    clipped[:] = y
+    for k in range(n):
+        row = rows[k]
+        a = s[k]
+        if a != 0:
+            for t in range(n_frames):
+                clipped[t] -= a * row[t]
+    loss = np.float32(0)
+    for t in range(n_frames):
+        r = clipped[t]
+        c = min(r, kappa)
+        below[t] = np.float32(1) if r < kappa else np.float32(0)
+        loss += c * (r - np.float32(0.5) * c)
+        clipped[t] = c
+    for k in range(n):
+        row = rows[k]
+        total = np.float32(0)
+        for t in range(n_frames):
+            total += row[t] * clipped[t]
+        gradient[k] = total
+    for k in range(n):
+        row = rows[k]
+        for t in range(n_frames):
+            clipped[t] = row[t] * below[t]
+        for j in range(k + 1):
+            other = rows[j]
+            total = np.float32(0)
+            for t in range(n_frames):
+                total += clipped[t] * other[t]
+            curvature[k, j] = total
+            curvature[j, k] = total
+    return loss
+
+
+@numba.njit(cache=True, fastmath=True, error_model="numpy")
+def _without_known(movie, offset, known, p, y):  # type: ignore[no-untyped-def]
+    """Copy one pixel's trace without its offset and its known components."""
+    start, components, weights, traces = known
+    for t in range(len(y)):
+        y[t] = movie[p, t] - offset[p]
+    for e in range(start[p], start[p + 1]):
+        row = traces[components[e]]
+        a = weights[e]
+        for t in range(len(y)):
+            y[t] -= a * row[t]
+
+
+@numba.njit(cache=True, fastmath=True, error_model="numpy")
+def _step(n, s, gradient, curvature, energy, step):  # type: ignore[no-untyped-def]
+    """Coordinate descent on the bounded quadratic problem; returns the largest step times the trace's norm."""
+    step[:n] = 0
+    largest = np.float32(0)
+    for _ in range(SWEEPS):
+        change = np.float32(0)
+        for k in range(n):
+            partial = gradient[k]
+            for j in range(n):
+                if j != k:
+                    partial -= curvature[k, j] * step[j]
+            own = max(curvature[k, k], np.float32(CURVATURE_FLOOR) * energy[k] + np.float32(1e-20))
+            new = max(partial / own, -s[k])
+            change = max(change, abs(new - step[k]) * np.sqrt(energy[k]))
+            step[k] = new
+        largest = max(largest, change)
+        if change <= np.float32(1e-4) * largest:
+            break
+    return largest
+
+
+@numba.njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
+def _solve(movie, offset, known, traces, energy, penalty, pixels, start, cells, values, kappa, n_steps, tolerance, widest):  # type: ignore[no-untyped-def]
+    n_frames = traces.shape[1]
+    out = values.copy()
+    n_chunks = min(len(pixels), 64)
+    for chunk in numba.prange(n_chunks):
+        y = np.empty(n_frames, np.float32)
+        rows = np.empty((widest, n_frames), np.float32)
+        clipped = np.empty(n_frames, np.float32)
+        below = np.empty(n_frames, np.float32)
+        gradient = np.empty(widest, np.float32)
+        curvature = np.empty((widest, widest), np.float32)
+        norms = np.empty(widest, np.float32)
+        s = np.empty(widest, np.float32)
+        best = np.empty(widest, np.float32)
+        step = np.empty(widest, np.float32)
+        for i in range(chunk, len(pixels), n_chunks):
+            first, n = start[i], start[i + 1] - start[i]
+            p = pixels[i]
+            limit = kappa[p]
+            _without_known(movie, offset, known, p, y)
+            for k in range(n):
+                rows[k] = traces[cells[first + k]]
+                norms[k] = energy[cells[first + k]]
+                s[k] = max(values[first + k], np.float32(0))
+                best[k] = s[k]
+            best_loss = np.float32(np.inf)
+            halved = 0
+            for iteration in range(n_steps + 1):
+                loss = _measure(y, rows, s, n, limit, clipped, below, gradient, curvature)
+                for k in range(n):
+                    loss += penalty[cells[first + k]] * s[k]
+                    gradient[k] -= penalty[cells[first + k]]
+                if loss > best_loss * np.float32(1.00001):
+                    halved += 1
+                    if halved > 3 or iteration == n_steps:
+                        break
+                    for k in range(n):
+                        s[k] = np.float32(0.5) * (s[k] + best[k])
+                    continue
+                halved = 0
+                best_loss = loss
+                best[:n] = s[:n]
+                if iteration == n_steps or _step(n, s, gradient, curvature, norms, step) < tolerance:
+                    break
+                for k in range(n):
+                    s[k] += step[k]
+            for k in range(n):
+                out[first + k] = best[k]
+    return out
+
+
+def robust_footprints(
+    movie: Float32,
+    traces: Float32,
+    start: sparse.csr_array,
+    kappa: Float32,
+    *,
+    known: Known | None = None,
+    offset: Float32 | None = None,
+    penalty: Float32 | float = 0.0,
+    n_steps: int = 6,
+    tolerance: float = 0.02,
+) -> sparse.csr_array:
+    """Solve every pixel for the footprints.
+
+    Parameters
+    ----------
+    movie : numpy.ndarray
+        ``(n_pixels, n_frames)`` float32, baseline removed; best in units of each pixel's noise.
+    traces : numpy.ndarray
+        ``(n_cells, n_frames)`` float32.
+    start : scipy.sparse.csr_array
+        ``(n_cells, n_pixels)`` where to begin; its stored entries, zeros included, are the masks.
+    kappa : numpy.ndarray
+        ``(n_pixels,)`` float32, where the loss turns linear; large for least squares.
+    known : Known, optional
+        Components that are held as they are, such as a background.
+    offset : numpy.ndarray, optional
+        ``(n_pixels,)`` float32 to take off every pixel.
+    penalty : numpy.ndarray or float
+        ``(n_cells,)`` weight of the L1 term.
+    n_steps : int
+        Newton steps at most.
+    tolerance : float
+        Stop where no cell's step, times the norm of its trace, is larger (the movie's units).
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        ``(n_cells, n_pixels)`` float32, zeros dropped.
+    """
+    n_cells = start.shape[0]
+    by_pixel = sparse.csc_array(start)
+    counts = np.diff(by_pixel.indptr)
+    pixels = np.flatnonzero(counts)
+    if len(pixels) == 0:
+        return sparse.csr_array(start.shape, dtype=np.float32)
+    known = known or Known.none(*movie.shape)
+    values = _solve(
+        movie,
+        np.zeros(movie.shape[0], np.float32) if offset is None else offset,
+        known.arrays(),
+        np.ascontiguousarray(traces, np.float32),
+        np.einsum("kt,kt->k", traces, traces).astype(np.float32),
+        np.broadcast_to(np.asarray(penalty, np.float32), n_cells).copy(),
+        pixels,
+        np.concatenate([[0], np.cumsum(counts[pixels])]),
+        by_pixel.indices.astype(np.int32),
+        by_pixel.data.astype(np.float32),
+        np.ascontiguousarray(kappa, np.float32),
+        n_steps,
+        np.float32(tolerance),
+        int(counts.max()),
+    )
+    solved = sparse.csr_array(sparse.csc_array((values, by_pixel.indices, by_pixel.indptr), shape=start.shape))
+    solved.eliminate_zeros()
+    return solved

@@ -1,0 +1,139 @@
+"""From the components of every tile to the components of the image.
+
+A cell belongs to the tile whose core holds its centroid. Two tiles see the same cell from nearly the same data, so
+near a border its centroid may fall to either side in each: cells are kept a little beyond the core, and of two that
+are one the one that lies deeper in its own core stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from gpucells.model.components import Components, Rejected
+from gpucells.tiles.grid import Tile
+
+Float32 = NDArray[np.float32]
+
+SAME_CELL = 0.6  # footprint cosine above which cells of two tiles are one
+
+
+@dataclass(frozen=True)
+class _Cells:
+    footprints: sparse.csr_array
+    depth: NDArray[np.float64]
+    kept: NDArray[np.bool_]
+
+
+def join_tiles(
+    tiles: list[Tile], parts: list[Components], image_shape: tuple[int, int], radius_px: float
+) -> Components:
+    """Join tiles.
+
+    Parameters
+    ----------
+    tiles : list of Tile
+        Whose cores partition the image.
+    parts : list of Components
+        One a tile, over the tile's own pixels.
+    image_shape : tuple of int
+        ``(height, width)``.
+    radius_px : float
+        Cells are kept this far beyond their tile's core (px).
+
+    Returns
+    -------
+    Components
+        Over the image's pixels.
+    """
+    found = [_of_core(tile, part.footprints, image_shape, radius_px) for tile, part in zip(tiles, parts, strict=True)]
+    tried = [
+        _of_core(tile, part.rejected.footprints, image_shape, 0.0) for tile, part in zip(tiles, parts, strict=True)
+    ]
+    owner = np.concatenate([np.full(cells.kept.sum(), i) for i, cells in enumerate(found)])
+    footprints = sparse.csr_array(sparse.vstack([cells.footprints[cells.kept] for cells in found]))
+    depth = np.concatenate([cells.depth[cells.kept] for cells in found])
+    single = _singles(footprints, depth, owner)
+    maps = {name: np.zeros(image_shape, np.float32) for name in ("baseline", "noise", "gain")}
+    for tile, part in zip(tiles, parts, strict=True):
+        inner = _core_within(tile)
+        for name, image in maps.items():
+            image[tile.core_rows, tile.core_columns] = getattr(part, name).reshape(tile.shape)[inner]
+    gather = lambda arrays, keep: np.concatenate([a[c.kept] for a, c in zip(arrays, keep, strict=True)])  # noqa: E731
+    names = parts[0].quality
+    return Components(
+        footprints=sparse.csr_array(footprints[single]),
+        traces=gather([part.traces for part in parts], found)[single],
+        baseline=maps["baseline"].ravel(), noise=maps["noise"].ravel(), gain=maps["gain"].ravel(),
+        field=_join_fields(parts),
+        quality={name: gather([part.quality[name] for part in parts], found)[single] for name in names},
+        rejected=Rejected(
+            sparse.csr_array(sparse.vstack([cells.footprints[cells.kept] for cells in tried])),
+            gather([part.rejected.traces for part in parts], tried),
+            tuple(
+                reason
+                for part, cells in zip(parts, tried, strict=True)
+                for reason, keep in zip(part.rejected.reasons, cells.kept, strict=True)
+                if keep
+            ),
+            {name: gather([part.rejected.quality[name] for part in parts], tried) for name in names},
+        ),
+        warnings=tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
+    )  # fmt: skip
+
+
+def _core_within(tile: Tile) -> tuple[slice, slice]:
+    return tuple(  # type: ignore[return-value]
+        slice(core.start - outer.start, core.stop - outer.start)
+        for core, outer in ((tile.core_rows, tile.rows), (tile.core_columns, tile.columns))
+    )
+
+
+def _of_core(tile: Tile, footprints: sparse.csr_array, image_shape: tuple[int, int], margin_px: float) -> _Cells:
+    """Move a tile's footprints to the image; say how deep each centroid lies in the core, and which are the tile's."""
+    rows, columns = np.divmod(footprints.indices, tile.shape[1])
+    rows, columns = rows + tile.rows.start, columns + tile.columns.start
+    moved = sparse.csr_array(
+        (footprints.data, (rows * image_shape[1] + columns).astype(np.int32), footprints.indptr),
+        shape=(footprints.shape[0], image_shape[0] * image_shape[1]),
+    )
+    cells = np.repeat(np.arange(footprints.shape[0]), np.diff(footprints.indptr))
+    mass = np.maximum(np.bincount(cells, footprints.data, footprints.shape[0]), 1e-12)
+    depth = np.full(footprints.shape[0], np.inf)
+    for positions, core, size in (
+        (rows, tile.core_rows, image_shape[0]),
+        (columns, tile.core_columns, image_shape[1]),
+    ):
+        centre = np.bincount(cells, footprints.data * positions, footprints.shape[0]) / mass
+        inner = np.minimum(
+            centre - core.start + 0.5 if core.start > 0 else np.inf,
+            core.stop - 0.5 - centre if core.stop < size else np.inf,
+        )
+        depth = np.minimum(depth, inner)
+    return _Cells(moved, depth, depth >= -margin_px)
+
+
+def _singles(footprints: sparse.csr_array, depth: NDArray[np.float64], owner: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Indices of the cells that stay when each cell that two tiles found is counted once."""
+    norm = np.sqrt(np.asarray(footprints.multiply(footprints).sum(axis=1), np.float64).ravel())
+    overlap = sparse.coo_array(sparse.triu(footprints @ footprints.T, k=1))
+    first, second = overlap.coords
+    same = (owner[first] != owner[second]) & (overlap.data > SAME_CELL * norm[first] * norm[second])
+    lost = np.zeros(footprints.shape[0], bool)
+    for a, b in zip(first[same], second[same], strict=True):
+        if not lost[a] and not lost[b]:
+            lost[b if depth[a] >= depth[b] else a] = True
+    return np.flatnonzero(~lost)
+
+
+def _join_fields(parts: list[Components]) -> Float32:
+    """Average the background's nodes over the tiles that solved them."""
+    total = np.zeros_like(parts[0].field)
+    count = np.zeros(len(total), np.float32)
+    for part in parts:
+        total += part.field
+        count += np.any(part.field != 0, axis=1)
+    return np.asarray(total / np.maximum(count, 1)[:, None], np.float32)

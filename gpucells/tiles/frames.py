@@ -1,0 +1,48 @@
+"""Going over a movie in blocks of whole frames: how every pass reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpucells.model.movie import Movie
+
+BLOCK_BYTES = 48 * 2**20  # float32 bytes of a block of frames
+
+
+def frames_per_block(movie: Movie, multiple: int = 1, budget_bytes: int = BLOCK_BYTES) -> int:
+    """Return how many frames a block may have, a multiple of ``multiple``."""
+    fit = budget_bytes // (4 * movie.height * movie.width)
+    return max(multiple, int(fit) // multiple * multiple)
+
+
+def blocks(movie: Movie, n_frames: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Read the movie block by block, in order.
+
+    Yields
+    ------
+    slice
+        The frames.
+    numpy.ndarray
+        ``(n, height, width)`` float32.
+    """
+    for start in range(0, movie.n_frames, n_frames):
+        some = slice(start, min(start + n_frames, movie.n_frames))
+        yield some, np.asarray(movie.read(some), np.float32)
+
+
+def probe(movie: Movie, n_frames: int, n_blocks: int = 3) -> list[NDArray[np.float32]]:
+    """Read a few blocks of consecutive frames, evenly spread: enough to know noise, cell size and decay.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        ``(n, height, width)`` float32 each; one block where the movie is short.
+    """
+    if movie.n_frames <= n_frames:
+        return [np.asarray(movie.read(), np.float32)]
+    length = n_frames // n_blocks
+    starts = np.linspace(0, movie.n_frames - length, n_blocks).astype(int)
+    return [np.asarray(movie.read(slice(int(start), int(start) + length)), np.float32) for start in starts]

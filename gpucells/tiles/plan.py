@@ -1,0 +1,138 @@
+"""What a run will do, decided before it does anything: averaging, tiles, memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpucells.device.discover import choose_device
+from gpucells.device.memory import free_host_memory_bytes
+from gpucells.errors import InputError
+from gpucells.methods.registry import Method, find_method
+from gpucells.model.movie import Movie
+from gpucells.ops.difference_noise import difference_noise
+from gpucells.preprocess.estimate import estimate
+from gpucells.settings import RunSettings
+from gpucells.tiles.frames import BLOCK_BYTES, probe
+from gpucells.tiles.grid import BYTES_PER_SAMPLE, HALO_RADII, Tile, plan_tiles
+
+Float32 = NDArray[np.float32]
+
+PROBE_FRAMES = 1500  # enough for a noise estimate of 3 % and some transients of every active cell
+PROBE_BYTES = 256 * 2**20
+FEWEST_FRAMES = 30  # below, neither noise nor transients can be told
+RESERVED_BYTES = 350 * 2**20  # Python, the libraries and compiled code
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Parameters
+    ----------
+    movie : Movie
+        The source.
+    method : Method
+        With ``settings``, its validated settings.
+    device : str
+        ``"cpu"`` or ``"cuda:0"``.
+    radius_px : float
+        Cell radius (px), given or estimated.
+    factor : int
+        Frames averaged into one while cells are found and refined.
+    noise : numpy.ndarray
+        ``(height, width)`` noise at the full rate, from the probe.
+    tiles : list of Tile
+        How the image is cut.
+    budget_bytes : int
+        Memory that the run may use.
+    warnings : tuple of str
+        What the estimates warned of.
+    """
+
+    movie: Movie
+    method: Method
+    settings: object
+    device: str
+    radius_px: float
+    factor: int
+    noise: Float32
+    tiles: list[Tile]
+    budget_bytes: int
+    warnings: tuple[str, ...]
+
+    def full_rate_noise(self, averaged: Float32) -> Float32:
+        """``(n_pixels,)`` noise at the full rate, no pixel quieter than the solver took it to be."""
+        return np.maximum(self.noise.ravel(), averaged * np.float32(0.5 * np.sqrt(self.factor)))
+
+    def record(self, run: RunSettings) -> dict[str, object]:
+        """Every setting of the run, with the values that were estimated."""
+        return {
+            "run": run.model_dump(),
+            self.method.name: self.settings.model_dump(),  # type: ignore[attr-defined]
+            "estimated": {"cell_diameter_px": 2 * self.radius_px, "downsample_time_by": self.factor},
+        }
+
+    def lines(self) -> list[str]:
+        """Describe the plan for a person, with sizes in bytes."""
+        movie = self.movie
+        averaged = movie.n_frames // self.factor
+        largest = max(tile.n_pixels for tile in self.tiles)
+        cut = "whole image" if len(self.tiles) == 1 else f"{len(self.tiles)} tiles, halo included"
+        return [
+            f"movie       {movie.source}: {movie.n_frames} frames of {movie.height} x {movie.width}, {movie.dtype}, "
+            f"{movie.n_bytes:,} bytes",
+            f"method      {self.method.title} on {self.device}",
+            f"cells       {2 * self.radius_px:.1f} px across",
+            f"averaging   {self.factor} frames into one: {averaged} frames while cells are found and refined",
+            f"tiles       {cut}; the largest {largest:,} pixels, {int(largest * averaged * BYTES_PER_SAMPLE):,} bytes",
+            f"traces      at full rate, in blocks of {BLOCK_BYTES:,} bytes, two passes",
+            f"memory      {self.budget_bytes:,} bytes at most",
+            *(f"warning     {warning}" for warning in self.warnings),
+        ]
+
+
+def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, object]) -> Plan:
+    """Look at a few frames and decide.
+
+    Raises
+    ------
+    InputError
+        The movie has too few frames, or nothing in it varies.
+    SettingsError
+        A setting is unknown or out of range.
+    DeviceError, DeviceMemoryError
+        The device does not answer; the movie cannot be cut small enough.
+    """
+    chosen = find_method(method)
+    settings = chosen.settings(run.preset, dict(values))
+    device = choose_device(run.device)
+    if movie.n_frames < FEWEST_FRAMES:
+        raise InputError(
+            f"{movie.source} has {movie.n_frames} frames",
+            f"cells need at least {FEWEST_FRAMES} to tell them from noise",
+        )
+    budget = run.memory_bytes or free_host_memory_bytes() // 2
+    frame_bytes = 4 * movie.height * movie.width
+    n_probe = max(FEWEST_FRAMES, min(PROBE_FRAMES, PROBE_BYTES // frame_bytes))
+    seen = np.concatenate(probe(movie, n_probe))
+    np.nan_to_num(seen, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    inside = seen.max(axis=0) > seen.min(axis=0)
+    if not inside.any():
+        raise InputError(f"{movie.source}: no pixel of {len(seen)} frames varies", "is the right dataset read?")
+    estimated = estimate(seen, inside, run.cell_diameter_px)
+    noise = difference_noise(np.ascontiguousarray(seen.reshape(len(seen), -1).T)).reshape(inside.shape)
+    radius = estimated.diameter_px / 2
+    factor = settings.downsample_time_by  # type: ignore[attr-defined]
+    if factor is None:
+        factor = max(1, round(estimated.decay_frames / settings.min_tau_after_downsampling))  # type: ignore[attr-defined]
+    factor = max(1, min(factor, movie.n_frames // FEWEST_FRAMES))
+    halo = int(np.ceil(HALO_RADII * radius))
+    tiles = plan_tiles(
+        (movie.height, movie.width), movie.n_frames // factor, halo, max(budget - RESERVED_BYTES, budget // 4)
+    )
+    return Plan(
+        movie, chosen, settings, device, radius, factor, noise.astype(np.float32), tiles, budget, estimated.warnings
+    )

@@ -1,0 +1,178 @@
+"""The movie that the solver sees: averaged in time, one array a tile, in memory or in a scratch file.
+
+One pass over the source makes it, and the summary images on the way.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpucells.model.movie import Movie
+from gpucells.tiles.frames import blocks, frames_per_block
+from gpucells.tiles.grid import Tile
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What one pass over a movie tells, ``(height, width)`` each.
+
+    Parameters
+    ----------
+    mean, maximum, minimum : numpy.ndarray
+        float32, NaN counted as 0.
+    inside : numpy.ndarray
+        bool: pixels that vary, are finite in every frame, and lie within the registration borders.
+    """
+
+    mean: Float32
+    maximum: Float32
+    minimum: Float32
+    inside: NDArray[np.bool_]
+
+
+class WorkingMovie:
+    """Averaged frames of every tile.
+
+    Parameters
+    ----------
+    tiles : list of Tile
+        Boxes that are kept apart.
+    n_frames : int
+        Averaged frames.
+    factor : int
+        Frames averaged into one; a remainder at the end is left out.
+    """
+
+    def __init__(self, tiles: list[Tile], n_frames: int, factor: int) -> None:
+        self.tiles, self.n_frames, self.factor = tiles, n_frames, factor
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._array: Float32 | None = None
+        if len(tiles) == 1:
+            self._array = np.empty((*tiles[0].shape, n_frames), np.float32)
+        else:
+            self._folder = tempfile.TemporaryDirectory(prefix="gpucells-")
+
+    def __enter__(self) -> WorkingMovie:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._array = None
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _path(self, index: int) -> Path:
+        assert self._folder is not None
+        return Path(self._folder.name) / f"tile_{index}.f32"
+
+    def put(self, first: int, frames: Float32) -> None:
+        """Store averaged frames ``(n, height, width)`` from frame ``first`` on; calls come in order."""
+        if self._array is not None:
+            self._array[:, :, first : first + len(frames)] = frames.transpose(1, 2, 0)
+            return
+        for index, tile in enumerate(self.tiles):
+            with self._path(index).open("ab") as file:
+                np.ascontiguousarray(frames[:, tile.rows, tile.columns]).tofile(file)
+
+    def take(self, index: int) -> Float32:
+        """Return one tile ``(height, width, n_frames)``; the caller may overwrite it, and asks once."""
+        if self._array is not None:
+            array, self._array = self._array, None
+            return array
+        height, width = self.tiles[index].shape
+        result = np.empty((height, width, self.n_frames), np.float32)
+        length = max(1, 2**24 // (4 * height * width))
+        with self._path(index).open("rb") as file:
+            for first in range(0, self.n_frames, length):
+                n = min(length, self.n_frames - first)
+                part = np.fromfile(file, np.float32, n * height * width).reshape(n, height, width)
+                result[:, :, first : first + n] = part.transpose(1, 2, 0)
+        self._path(index).unlink()
+        return result
+
+
+def ingest(
+    movie: Movie, tiles: list[Tile], factor: int, report: Callable[[float, float], None]
+) -> tuple[WorkingMovie, Summary]:
+    """Read the movie once: average it in time, tile by tile, and summarise it.
+
+    Parameters
+    ----------
+    movie : Movie
+        The source.
+    tiles : list of Tile
+        How to keep it.
+    factor : int
+        Frames averaged into one.
+    report : callable
+        Told frames done and total.
+
+    Returns
+    -------
+    working : WorkingMovie
+        Close it (``with``) to remove its scratch files.
+    summary : Summary
+    """
+    working = WorkingMovie(tiles, movie.n_frames // factor, factor)
+    shape = (movie.height, movie.width)
+    total = np.zeros(shape, np.float64)
+    maximum, minimum = np.full(shape, -np.inf, np.float32), np.full(shape, np.inf, np.float32)
+    broken = np.zeros(shape, bool)
+    profiles = np.full(shape[0], np.inf), np.full(shape[1], np.inf)
+    for some, frames in blocks(movie, frames_per_block(movie, factor)):
+        bad = ~np.isfinite(frames)
+        if bad.any():
+            broken |= bad.any(axis=0)
+            frames[bad] = 0
+        total += frames.sum(axis=0, dtype=np.float64)
+        np.maximum(maximum, frames.max(axis=0), out=maximum)
+        np.minimum(minimum, frames.min(axis=0), out=minimum)
+        size = np.abs(frames)
+        for axis, profile in zip((2, 1), profiles, strict=True):
+            np.minimum(profile, size.mean(axis=axis).min(axis=0), out=profile)
+        n = len(frames) // factor
+        if n:
+            averaged = frames[: n * factor].reshape(n, factor, *shape).mean(axis=1) if factor > 1 else frames
+            working.put(some.start // factor, averaged)
+        report(some.stop, movie.n_frames)
+    inside = (maximum > minimum) & ~broken
+    for axis, profile in enumerate(profiles):
+        lost = registration_border(profile)
+        inside[(slice(None),) * axis + (lost,)] = False
+    return working, Summary((total / movie.n_frames).astype(np.float32), maximum, minimum, inside)
+
+
+def registration_border(profile: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Say which rows (or columns) motion correction left empty in some frame.
+
+    ``profile`` holds the smallest mean brightness that each row had in any frame. Rows far below the others (10
+    robust deviations, the original's rule, and less than half the median) are lost, with all rows outside them.
+    """
+    middle = float(np.median(profile))
+    spread = 1.4826 * float(np.median(np.abs(profile - middle)))
+    low = (profile < middle - 10 * spread) & (profile < middle / 2)
+    lost = np.zeros(len(profile), bool)
+    half = len(profile) // 2
+    offenders = np.flatnonzero(low)
+    for index in offenders:
+        if index < half:
+            lost[: index + 1] = True
+        else:
+            lost[index:] = True
+    return lost
+
+
+def each_tile(working: WorkingMovie) -> Iterator[tuple[Tile, Float32]]:
+    """Go over the tiles with their movies."""
+    for index, tile in enumerate(working.tiles):
+        yield tile, working.take(index)
