@@ -4,8 +4,9 @@ For each pixel independently, with ``r = y - sum_k s_k x_k`` over the frames,
 
     minimise  sum_t rho(r_t; kappa) + sum_k penalty_k s_k     subject to  s_k >= 0,  s_k = 0 outside cell k's mask
 
-with the loss and the Newton method of :mod:`gpucells.ops.robust_traces`; here the small problems are dense, one row of
-the movie each, read once and kept in the cache for all steps.
+with the loss and the Newton method of :mod:`gpucells.ops.robust_traces`, its safe steps included: a pixel that a
+footprint grows into starts at nothing, with all its bright frames above ``kappa``. Here the small problems are dense,
+one row of the movie each, read once and kept in the cache for all steps.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from scipy import sparse
 
 Float32 = NDArray[np.float32]
 
-SWEEPS = 60
+SWEEPS = 60  # coordinate descent sweeps at most
+WORSE = 1e-5  # relative rise of a pixel's loss that counts as one, above rounding
 CURVATURE_FLOOR = 0.02  # share of ||x||^2 kept where nearly every frame of a cell is above kappa
 
 
@@ -54,8 +56,8 @@ class Known:
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _measure(y, rows, s, n, kappa, clipped, below, gradient, curvature):  # type: ignore[no-untyped-def]
-    """Loss, gradient and curvature of one pixel's problem."""
+def _measure(y, rows, s, n, kappa, safe, clipped, share, gradient, curvature):  # type: ignore[no-untyped-def]
+    """Loss, gradient and curvature of one pixel's problem; ``safe`` is 1 for the curvature that cannot overshoot."""
     n_frames = len(y)
     clipped[:] = y
     for k in range(n):
@@ -64,11 +66,11 @@ def _measure(y, rows, s, n, kappa, clipped, below, gradient, curvature):  # type
         if a != 0:
             for t in range(n_frames):
                 clipped[t] -= a * row[t]
-    loss = np.float32(0)
+    loss = 0.0
     for t in range(n_frames):
         r = clipped[t]
         c = min(r, kappa)
-        below[t] = np.float32(1) if r < kappa else np.float32(0)
+        share[t] = np.float32(1) if r < kappa else safe * kappa / max(r, np.float32(1e-20))
         loss += c * (r - np.float32(0.5) * c)
         clipped[t] = c
     for k in range(n):
@@ -80,7 +82,7 @@ def _measure(y, rows, s, n, kappa, clipped, below, gradient, curvature):  # type
     for k in range(n):
         row = rows[k]
         for t in range(n_frames):
-            clipped[t] = row[t] * below[t]
+            clipped[t] = row[t] * share[t]
         for j in range(k + 1):
             other = rows[j]
             total = np.float32(0)
@@ -127,7 +129,9 @@ def _step(n, s, gradient, curvature, energy, step):  # type: ignore[no-untyped-d
 
 
 @numba.njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
-def _solve(movie, offset, known, traces, energy, penalty, pixels, start, cells, values, kappa, n_steps, tolerance, widest):  # type: ignore[no-untyped-def]
+def _solve(
+    movie, offset, known, traces, energy, penalty, pixels, start, cells, values, kappa, n_steps, tolerance, widest
+):  # type: ignore[no-untyped-def]
     n_frames = traces.shape[1]
     out = values.copy()
     n_chunks = min(len(pixels), 64)
@@ -135,7 +139,7 @@ def _solve(movie, offset, known, traces, energy, penalty, pixels, start, cells, 
         y = np.empty(n_frames, np.float32)
         rows = np.empty((widest, n_frames), np.float32)
         clipped = np.empty(n_frames, np.float32)
-        below = np.empty(n_frames, np.float32)
+        share = np.empty(n_frames, np.float32)
         gradient = np.empty(widest, np.float32)
         curvature = np.empty((widest, widest), np.float32)
         norms = np.empty(widest, np.float32)
@@ -145,28 +149,24 @@ def _solve(movie, offset, known, traces, energy, penalty, pixels, start, cells, 
         for i in range(chunk, len(pixels), n_chunks):
             first, n = start[i], start[i + 1] - start[i]
             p = pixels[i]
-            limit = kappa[p]
             _without_known(movie, offset, known, p, y)
             for k in range(n):
                 rows[k] = traces[cells[first + k]]
                 norms[k] = energy[cells[first + k]]
                 s[k] = max(values[first + k], np.float32(0))
                 best[k] = s[k]
-            best_loss = np.float32(np.inf)
-            halved = 0
+            best_loss = 1e300
+            safe = np.float32(1)
             for iteration in range(n_steps + 1):
-                loss = _measure(y, rows, s, n, limit, clipped, below, gradient, curvature)
+                loss = _measure(y, rows, s, n, kappa[p], safe, clipped, share, gradient, curvature)
                 for k in range(n):
                     loss += penalty[cells[first + k]] * s[k]
                     gradient[k] -= penalty[cells[first + k]]
-                if loss > best_loss * np.float32(1.00001):
-                    halved += 1
-                    if halved > 3 or iteration == n_steps:
-                        break
-                    for k in range(n):
-                        s[k] = np.float32(0.5) * (s[k] + best[k])
+                if loss > best_loss * (1 + WORSE):  # taken back; measured again for a step that cannot overshoot
+                    safe = np.float32(1)
+                    s[:n] = best[:n]
                     continue
-                halved = 0
+                safe = np.float32(0)
                 best_loss = loss
                 best[:n] = s[:n]
                 if iteration == n_steps or _step(n, s, gradient, curvature, norms, step) < tolerance:
@@ -227,7 +227,7 @@ def robust_footprints(
     known = known or Known.none(*movie.shape)
     values = _solve(
         movie,
-        np.zeros(movie.shape[0], np.float32) if offset is None else offset,
+        np.zeros(movie.shape[0], np.float32) if offset is None else np.ascontiguousarray(offset, np.float32),
         known.arrays(),
         np.ascontiguousarray(traces, np.float32),
         np.einsum("kt,kt->k", traces, traces).astype(np.float32),

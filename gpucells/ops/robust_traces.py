@@ -4,13 +4,18 @@ For each frame independently, with ``r = y - sum_k x_k a_k`` over the pixels,
 
     minimise  sum_p rho(r_p; kappa_p) + sum_k penalty_k x_k     subject to  x_k >= lower_k
 
-``rho`` is the one-sided Huber loss of Inan et al. 2017: ``r^2 / 2`` up to ``kappa``, ``kappa (r - kappa / 2)`` above, so
-that light from what the model lacks, which is always positive, pulls only linearly.
+``rho`` is the one-sided Huber loss of Inan et al. 2017: ``r^2 / 2`` up to ``kappa``, ``kappa (r - kappa / 2)`` above,
+so that light from what the model lacks, which is always positive, pulls only linearly.
 
-The solver is a projected semismooth Newton method: the loss is piecewise quadratic, so each step solves the
-non-negative quadratic problem of the pixels that are below ``kappa`` now, by coordinate descent over the graph of
-overlapping cells; a step that does not lower a frame's loss is halved. Three or four steps do the work of about a
-hundred first-order ones. The whole graph is solved together, so that no cell is cut.
+The solver is a projected semismooth Newton method: the loss is piecewise quadratic, so each step solves the bounded
+quadratic problem of the pixels that are below ``kappa`` now, by coordinate descent over the graph of overlapping cells.
+Three or four steps do the work of about a hundred first-order ones. The whole graph is solved together, so that no
+cell is cut.
+
+Far from the minimum nearly every pixel of a cell may be above ``kappa``: the loss is flat there and Newton's step
+means nothing. Hence the first step from a given start, and the one after a step that raised a frame's loss (which is
+taken back), gives a pixel above ``kappa`` the weight ``kappa / r``: that quadratic touches the loss and lies above it
+everywhere else (iteratively reweighted least squares), so it cannot raise it.
 
 The CPU body reads every sample of the movie once a step; a block of frames is the vector axis.
 """
@@ -27,9 +32,11 @@ from scipy import sparse
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
 
-BLOCK = 128  # frames a block: long enough to fill the vector units, short enough that a block's arrays stay in the L2 cache
+BLOCK = 128  # frames a block: long enough to fill the vector units, short enough that its arrays stay in the L2 cache
 SWEEPS = 40  # coordinate descent sweeps at most; converges at the square of the largest footprint cosine
-HALVINGS = 3  # a Newton step that raises a frame's loss is halved at most this often before the next is tried
+SUMMED = 64  # pixels whose loss is summed in single precision before it is added up in double
+WORSE = 1e-5  # relative rise of a frame's loss that counts as one, above rounding
+FAR = np.float32(1e30)  # stands for infinity, which fast arithmetic may not rely on
 CURVATURE_FLOOR = 0.02  # share of ||a||^2 kept where nearly every pixel of a cell is above kappa
 
 
@@ -75,8 +82,9 @@ class OverlapGraph:
         counts = np.diff(by_pixel.indptr)
         pixels = np.flatnonzero(counts).astype(np.int32)
         start = np.concatenate([[0], np.cumsum(counts[pixels])]).astype(np.int32)
-        pattern = sparse.csr_array((np.ones(footprints.nnz, np.float32), footprints.indices, footprints.indptr),
-                                   shape=footprints.shape)
+        pattern = sparse.csr_array(
+            (np.ones(footprints.nnz, np.float32), footprints.indices, footprints.indptr), shape=footprints.shape
+        )
         shared = sparse.coo_array(pattern @ pattern.T)
         first, second = shared.coords
         upper = first < second
@@ -93,8 +101,18 @@ class OverlapGraph:
         edge = np.tile(np.arange(len(keys)) + n_cells, 2)
         by_cell = np.argsort(ends, kind="stable")
         edge_start = np.searchsorted(ends[by_cell], np.arange(n_cells + 1)).astype(np.int32)
-        return cls(pixels, start, cells, by_pixel.data.astype(np.float32), pair_start, slots, edge_start,
-                   others[by_cell].astype(np.int32), edge[by_cell].astype(np.int32), n_cells + len(keys))
+        return cls(
+            pixels,
+            start,
+            cells,
+            by_pixel.data.astype(np.float32),
+            pair_start,
+            slots,
+            edge_start,
+            others[by_cell].astype(np.int32),
+            edge[by_cell].astype(np.int32),
+            n_cells + len(keys),
+        )
 
 
 @numba.njit(cache=True)
@@ -113,14 +131,37 @@ def _pair_slots(start, cells, pair_start, keys, n_cells):  # type: ignore[no-unt
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _accumulate(movie, offset, t0, width, graph, kappa, kappa_scale, scaled, quadratic, x, gradient, curvature, loss):  # type: ignore[no-untyped-def]
+def _limits(i, p, t0, width, graph, kappa, kappa_scale, scaled, quadratic, limit):  # type: ignore[no-untyped-def]
+    """Where the loss of one pixel turns linear in each frame of a block."""
+    _, start, cells, weights, _, _ = graph
+    limit[:] = FAR if quadratic else kappa[p]
+    if not scaled or quadratic:
+        return
+    limit[:] = 0
+    total = np.float32(1e-6)
+    for e in range(start[i], start[i + 1]):
+        w = weights[e]
+        total += w
+        scale = kappa_scale[cells[e], t0 : t0 + width]
+        for f in range(width):
+            limit[f] += w * scale[f]
+    w = kappa[p] / total
+    for f in range(BLOCK):
+        limit[f] *= w
+
+
+@numba.njit(cache=True, fastmath=True, error_model="numpy")
+def _accumulate(
+    movie, offset, t0, width, graph, kappa, kappa_scale, scaled, quadratic, safe, x, gradient, curvature, loss
+):  # type: ignore[no-untyped-def]
     """One pass over the pixels of a block of frames: gradient, curvature, loss."""
     pixels, start, cells, weights, pair_start, pair_slot = graph
     gradient[:] = 0
     curvature[:] = 0
     loss[:] = 0
-    residual = np.empty(BLOCK, np.float32)
-    below = np.empty(BLOCK, np.float32)
+    part = np.zeros(BLOCK, np.float32)
+    residual = np.zeros(BLOCK, np.float32)
+    share = np.empty(BLOCK, np.float32)
     limit = np.empty(BLOCK, np.float32)
     for i in range(len(pixels)):
         p = pixels[i]
@@ -128,19 +169,7 @@ def _accumulate(movie, offset, t0, width, graph, kappa, kappa_scale, scaled, qua
             residual[f] = movie[p, t0 + f] - offset[p]
         for f in range(width, BLOCK):
             residual[f] = 0
-        limit[:] = np.float32(1e30) if quadratic else kappa[p]
-        if scaled and not quadratic:
-            total = np.float32(1e-6)
-            limit[:] = 0
-            for e in range(start[i], start[i + 1]):
-                w = weights[e]
-                total += w
-                c = cells[e]
-                for f in range(width):
-                    limit[f] += w * kappa_scale[c, t0 + f]
-            w = kappa[p] / total
-            for f in range(BLOCK):
-                limit[f] *= w
+        _limits(i, p, t0, width, graph, kappa, kappa_scale, scaled, quadratic, limit)
         for e in range(start[i], start[i + 1]):
             row = x[cells[e]]
             a = weights[e]
@@ -149,9 +178,12 @@ def _accumulate(movie, offset, t0, width, graph, kappa, kappa_scale, scaled, qua
         for f in range(BLOCK):
             r = residual[f]
             c = min(r, limit[f])
-            below[f] = np.float32(1.0) if r < limit[f] else np.float32(0.0)
-            loss[f] += c * (r - np.float32(0.5) * c)
+            share[f] = np.float32(1) if r < limit[f] else safe[f] * limit[f] / max(r, np.float32(1e-20))
+            part[f] += c * (r - np.float32(0.5) * c)
             residual[f] = c
+        if i % SUMMED == SUMMED - 1:
+            loss += part
+            part[:] = 0
         at = pair_start[i]
         for e in range(start[i], start[i + 1]):
             a = weights[e]
@@ -162,8 +194,9 @@ def _accumulate(movie, offset, t0, width, graph, kappa, kappa_scale, scaled, qua
                 aa = a * weights[j]
                 h = curvature[pair_slot[at]]
                 for f in range(BLOCK):
-                    h[f] += aa * below[f]
+                    h[f] += aa * share[f]
                 at += 1
+    loss += part
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
@@ -173,7 +206,7 @@ def _descend(edge_start, edge_cell, edge_slot, energy, lower, x, gradient, curva
     step[:] = 0
     partial = np.empty(BLOCK, np.float32)
     largest = np.float32(0)
-    for sweep in range(SWEEPS):
+    for _ in range(SWEEPS):
         change = np.float32(0)
         for c in range(n_cells):
             partial[:] = gradient[c]
@@ -196,62 +229,78 @@ def _descend(edge_start, edge_cell, edge_slot, energy, lower, x, gradient, curva
     return largest
 
 
+@numba.njit(cache=True, fastmath=True, error_model="numpy")
+def _keep_or_undo(width, loss, x, best, best_loss, safe):  # type: ignore[no-untyped-def]
+    """Keep what lowered each frame's loss, take back what raised it; ``safe`` is 1 where the next step must not."""
+    undone = False
+    for f in range(width):
+        if loss[f] > best_loss[f] * (1 + WORSE) + 1e-12:
+            undone = True
+            safe[f] = 1
+            for c in range(len(x)):
+                x[c, f] = best[c, f]
+        else:
+            safe[f] = 0
+            best_loss[f] = loss[f]
+            for c in range(len(x)):
+                best[c, f] = x[c, f]
+    return undone
+
+
 @numba.njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
-def _solve(movie, offset, graph, edges, energy, kappa, kappa_scale, scaled, cold, penalty, lower, start, n_steps, tolerance):  # type: ignore[no-untyped-def]
+def _solve(
+    movie, offset, graph, edges, energy, kappa, kappa_scale, scaled, cold, penalty, lower, start, n_steps, tolerance
+):  # type: ignore[no-untyped-def]
     n_cells, n_frames = start.shape
-    n_slots = edges[3]
     out = np.empty((n_cells, n_frames), np.float32)
     total = np.zeros(n_frames, np.float32)
-    n_blocks = (n_frames + BLOCK - 1) // BLOCK
-    for b in numba.prange(n_blocks):
+    for b in numba.prange((n_frames + BLOCK - 1) // BLOCK):
         t0 = b * BLOCK
         width = min(BLOCK, n_frames - t0)
         x = np.zeros((n_cells, BLOCK), np.float32)
         best = np.zeros((n_cells, BLOCK), np.float32)
         step = np.zeros((n_cells, BLOCK), np.float32)
         gradient = np.empty((n_cells, BLOCK), np.float32)
-        curvature = np.empty((n_slots, BLOCK), np.float32)
-        loss = np.empty(BLOCK, np.float32)
-        best_loss = np.full(BLOCK, np.float32(np.inf))
-        halvings = np.zeros(BLOCK, np.int32)
+        curvature = np.empty((edges[3], BLOCK), np.float32)
+        loss = np.empty(BLOCK, np.float64)
+        best_loss = np.full(BLOCK, np.float64(FAR))
+        safe = np.ones(BLOCK, np.float32)
         for c in range(n_cells):
             for f in range(width):
                 x[c, f] = max(start[c, t0 + f], lower[c])
         for iteration in range(n_steps + 1):
             quadratic = cold and iteration == 0
-            _accumulate(movie, offset, t0, width, graph, kappa, kappa_scale, scaled, quadratic, x, gradient, curvature, loss)
-            if quadratic:  # from nothing, a least-squares step first: the Huber loss is flat far from its minimum
-                loss[:] = np.float32(1e30)
+            _accumulate(
+                movie,
+                offset,
+                t0,
+                width,
+                graph,
+                kappa,
+                kappa_scale,
+                scaled,
+                quadratic,
+                safe,
+                x,
+                gradient,
+                curvature,
+                loss,
+            )
             for c in range(n_cells):
                 for f in range(BLOCK):
                     gradient[c, f] -= penalty[c]
                     loss[f] += penalty[c] * x[c, f]
-            again = False
-            for f in range(width):
-                worse = loss[f] > best_loss[f] * np.float32(1.00001) + np.float32(1e-12)
-                if worse and halvings[f] < HALVINGS:
-                    halvings[f] += 1
-                    again = True
-                    for c in range(n_cells):
-                        x[c, f] = np.float32(0.5) * (x[c, f] + best[c, f])
-                elif not worse:
-                    halvings[f] = 0
-                    best_loss[f] = loss[f]
-                    for c in range(n_cells):
-                        best[c, f] = x[c, f]
-                else:
-                    halvings[f] = 0
-                    for c in range(n_cells):
-                        x[c, f] = best[c, f]
+            if quadratic:  # from nothing, a least-squares step first; its loss is not the one that counts
+                loss[:] = FAR
+            undone = _keep_or_undo(width, loss, x, best, best_loss, safe)
             if iteration == n_steps:
                 break
             largest = _descend(edges[0], edges[1], edges[2], energy, lower, x, gradient, curvature, step)
-            if largest < tolerance and not again:
+            if largest < tolerance and not undone:
                 break
-            for f in range(BLOCK):
-                if halvings[f] == 0:
-                    for c in range(n_cells):
-                        x[c, f] += step[c, f]
+            for c in range(n_cells):
+                for f in range(BLOCK):
+                    x[c, f] += step[c, f] * (1 - safe[f])
         for c in range(n_cells):
             for f in range(width):
                 out[c, t0 + f] = best[c, f]
@@ -327,7 +376,7 @@ def robust_traces(
         scaled,
         start is None,
         np.broadcast_to(np.asarray(penalty, np.float32), n_cells).copy(),
-        np.broadcast_to(np.asarray(lower, np.float32), n_cells).copy(),
+        np.maximum(np.broadcast_to(np.asarray(lower, np.float32), n_cells), -FAR),
         begin,
         n_steps,
         np.float32(tolerance),
