@@ -63,7 +63,13 @@ class Patches:
         return np.where(exist, rows * width + columns, 0), exist
 
     def to_sparse(self, stored: NDArray[np.bool_] | None = None) -> sparse.csr_array:
-        """Return ``(n_cells, n_pixels)``; ``stored`` says which window pixels get an entry (the non-zero ones if not given)."""
+        """Return ``(n_cells, n_pixels)``.
+
+        Parameters
+        ----------
+        stored : numpy.ndarray, optional
+            ``(n_cells, side, side)`` bool, the window pixels that get an entry; those other than 0 where not given.
+        """
         pixels, exist = self.pixels()
         keep = exist & ((self.images != 0) if stored is None else stored)
         counts = keep.reshape(len(keep), -1).sum(axis=1)

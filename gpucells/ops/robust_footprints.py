@@ -129,9 +129,9 @@ def _step(n, s, gradient, curvature, energy, step):  # type: ignore[no-untyped-d
 
 
 @numba.njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
-def _solve(
+def _solve(  # type: ignore[no-untyped-def]
     movie, offset, known, traces, energy, penalty, pixels, start, cells, values, kappa, n_steps, tolerance, widest
-):  # type: ignore[no-untyped-def]
+):
     n_frames = traces.shape[1]
     out = values.copy()
     n_chunks = min(len(pixels), 64)

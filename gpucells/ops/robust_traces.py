@@ -151,9 +151,9 @@ def _limits(i, p, t0, width, graph, kappa, kappa_scale, scaled, quadratic, limit
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _accumulate(
+def _accumulate(  # type: ignore[no-untyped-def]
     movie, offset, t0, width, graph, kappa, kappa_scale, scaled, quadratic, safe, x, gradient, curvature, loss
-):  # type: ignore[no-untyped-def]
+):
     """One pass over the pixels of a block of frames: gradient, curvature, loss."""
     pixels, start, cells, weights, pair_start, pair_slot = graph
     gradient[:] = 0
@@ -248,9 +248,9 @@ def _keep_or_undo(width, loss, x, best, best_loss, safe):  # type: ignore[no-unt
 
 
 @numba.njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
-def _solve(
+def _solve(  # type: ignore[no-untyped-def]
     movie, offset, graph, edges, energy, kappa, kappa_scale, scaled, cold, penalty, lower, start, n_steps, tolerance
-):  # type: ignore[no-untyped-def]
+):
     n_cells, n_frames = start.shape
     out = np.empty((n_cells, n_frames), np.float32)
     total = np.zeros(n_frames, np.float32)

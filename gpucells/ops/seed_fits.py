@@ -57,6 +57,8 @@ def _trace_step(movie, r0, c0, s, support, n_support, kappa, x, top, bottom, n_n
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
 def _noise(x):  # type: ignore[no-untyped-def]
     """Noise of a trace from the median of its absolute second differences (blind to slow transients)."""
+    if len(x) < 3:
+        return np.float32(0)
     d = np.empty(len(x) - 2, np.float32)
     for t in range(len(d)):
         d[t] = abs(x[t] - np.float32(2) * x[t + 1] + x[t + 2])
@@ -187,10 +189,10 @@ def _fit_one(movie, inside, r0, c0, half, kappa, s, x):  # type: ignore[no-untyp
     for u in range(half - 1, half + 2):
         for v in range(half - 1, half + 2):
             y, z = r0 + u, c0 + v
-            if 0 <= y < movie.shape[0] and 0 <= z < movie.shape[1]:
+            if 0 <= y < movie.shape[0] and 0 <= z < movie.shape[1] and inside[y, z]:
                 x += movie[y, z]
                 count += 1
-    x /= count
+    x /= max(count, np.float32(1))
     _first_image(movie, r0, c0, inside, half, x, s, active)
     peak = s.max()
     if peak <= 0:
@@ -234,14 +236,12 @@ def _fit_one(movie, inside, r0, c0, half, kappa, s, x):  # type: ignore[no-untyp
 @numba.njit(cache=True, parallel=True)
 def _fit(movie, inside, seeds, half, kappa, images, traces, areas):  # type: ignore[no-untyped-def]
     for i in numba.prange(len(seeds)):
-        areas[i] = _fit_one(
-            movie, inside, seeds[i, 0] - half, seeds[i, 1] - half, half, kappa, images[i], traces[i]
-        )
+        areas[i] = _fit_one(movie, inside, seeds[i, 0] - half, seeds[i, 1] - half, half, kappa, images[i], traces[i])
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
 def _subtract_one(movie, inside, r0, c0, s, grow):  # type: ignore[no-untyped-def]
-    """Subtract the plain projection of the movie on one image: trace, then image on the grown support, both at least 0."""
+    """Subtract the plain projection on one image: trace, then image on the grown support, both at least 0."""
     n_frames = movie.shape[2]
     side = s.shape[0]
     energy = np.float32(1e-6)
@@ -259,8 +259,8 @@ def _subtract_one(movie, inside, r0, c0, s, grow):  # type: ignore[no-untyped-de
     level = min(np.float32(3 * 1.4142) * _noise(x), np.float32(0.5) * x.max())
     active = np.flatnonzero(x > level)
     total = np.float32(1e-6)
-    for t in active:
-        total += x[t] * x[t]
+    for i in range(len(active)):
+        total += x[active[i]] * x[active[i]]
     for u in range(side):
         for v in range(side):
             y, z = r0 + u, c0 + v
@@ -274,8 +274,8 @@ def _subtract_one(movie, inside, r0, c0, s, grow):  # type: ignore[no-untyped-de
                 continue
             row = movie[y, z]
             a = np.float32(0)
-            for t in active:
-                a += row[t] * x[t]
+            for i in range(len(active)):
+                a += row[active[i]] * x[active[i]]
             a /= total
             if a > 0:
                 for t in range(n_frames):
@@ -303,7 +303,7 @@ class SeedFits:
     images : numpy.ndarray
         ``(n, side, side)`` float32, maximum 1, centred on the seed, zero where the fit failed.
     traces : numpy.ndarray
-        ``(n, n_frames)`` float32.
+        ``(n, n_frames)`` float32, zero where the fit failed.
     areas : numpy.ndarray
         ``(n,)`` pixels of the support; 0 where the fit failed.
     """
@@ -324,22 +324,45 @@ def fit_seeds(movie: Float32, inside: NDArray[np.bool_], seeds: NDArray[np.int64
     inside : numpy.ndarray
         ``(height, width)`` bool, the pixels that count.
     seeds : numpy.ndarray
-        ``(n, 2)``; their windows of ``2 half + 1`` px must not overlap if the fits are to be subtracted.
+        ``(n, 2)`` row and column of pixels that count; their windows of ``2 half + 1`` px must not overlap if the
+        fits are to be subtracted.
     half : int
-        Half the side of a window (px).
+        Half the side of a window (px), at least 2.
     kappa : float
         Where the one-sided Huber loss turns linear, in units of the noise.
+
+    Returns
+    -------
+    SeedFits
     """
     side = 2 * half + 1
     n = len(seeds)
-    fits = SeedFits(seeds, np.zeros((n, side, side), np.float32), np.zeros((n, movie.shape[2]), np.float32),
-                    np.zeros(n, np.int64))
+    fits = SeedFits(
+        seeds, np.zeros((n, side, side), np.float32), np.zeros((n, movie.shape[2]), np.float32), np.zeros(n, np.int64)
+    )
     _fit(movie, inside, seeds, half, np.float32(kappa), fits.images, fits.traces, fits.areas)
     fits.images[fits.areas == 0] = 0
+    fits.traces[fits.areas == 0] = 0
     return fits
 
 
-def subtract_seeds(movie: Float32, inside: NDArray[np.bool_], fits: SeedFits, refused: NDArray[np.bool_], grow: int = 2) -> None:
-    """Take the fits out of the movie, in place; the patch around a refused seed is blanked so that it is not met again."""
+def subtract_seeds(
+    movie: Float32, inside: NDArray[np.bool_], fits: SeedFits, refused: NDArray[np.bool_], grow: int = 2
+) -> None:
+    """Take fits out of the movie, in place; around a refused seed it is emptied, so that the seed is not met again.
+
+    Parameters
+    ----------
+    movie : numpy.ndarray
+        ``(height, width, n_frames)`` float32 that the fits are of; changed.
+    inside : numpy.ndarray
+        ``(height, width)`` bool, the pixels that count.
+    fits : SeedFits
+        In windows that do not overlap.
+    refused : numpy.ndarray
+        ``(n,)`` bool, the seeds whose 5 x 5 px are set to 0.
+    grow : int
+        Pixels around a fit's support, inside its window, that are fitted and subtracted as well.
+    """
     half = fits.images.shape[1] // 2
     _subtract(movie, inside, fits.seeds, half, fits.images, grow, refused)

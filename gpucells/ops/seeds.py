@@ -4,7 +4,7 @@ The movie here is the one that cells are looked for in: smoothed, its background
 own noise, ``(height, width, n_frames)``.
 
 Seed image (Inan et al. 2021): the brightness of a pixel's 5 x 5 neighbours, without itself, at the frame at which the
-pixel is brightest. A pixel that is bright alone scores nothing.
+pixel is brightest. A pixel that is bright alone scores nothing, and one that is never above zero is no seed.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ def _seed_image(movie, inside, rows0, rows1, columns0, columns1, image):  # type
                 if trace[t] == top:
                     best = t
                     break
+            if top <= 0:  # emptied: its first frame would be as good as any
+                continue
             total = np.float32(0)
             count = 0
             for i in range(max(0, y - REACH), min(height, y + REACH + 1)):
@@ -47,9 +49,24 @@ def _seed_image(movie, inside, rows0, rows1, columns0, columns1, image):  # type
                 image[y, x] = total / count
 
 
-def seed_image(movie: Float32, inside: NDArray[np.bool_], image: Float32 | None = None,
-               box: tuple[int, int, int, int] | None = None) -> Float32:
-    """Compute the seed image, or only its pixels inside ``box = (row0, row1, column0, column1)`` of ``image``.
+def seed_image(
+    movie: Float32,
+    inside: NDArray[np.bool_],
+    image: Float32 | None = None,
+    box: tuple[int, int, int, int] | None = None,
+) -> Float32:
+    """Compute the seed image, or bring part of it up to date.
+
+    Parameters
+    ----------
+    movie : numpy.ndarray
+        ``(height, width, n_frames)`` float32 in units of the noise.
+    inside : numpy.ndarray
+        ``(height, width)`` bool, the pixels that count.
+    image : numpy.ndarray, optional
+        ``(height, width)`` float32, changed in place; a new one where not given.
+    box : tuple of int, optional
+        ``(row0, row1, column0, column1)``, the pixels to compute; may reach over the border. All where not given.
 
     Returns
     -------
@@ -66,7 +83,19 @@ def seed_image(movie: Float32, inside: NDArray[np.bool_], image: Float32 | None 
 def pick_seeds(image: Float32, threshold: float, min_pixels: int, distance: int) -> NDArray[np.int64]:
     """Pick the local maxima above a threshold that are far enough apart to be fitted at once.
 
-    Whether a pixel is picked depends on nothing farther than ``distance`` from it, so tiles agree on it.
+    Of equally bright pixels the first in row order wins. Whether a pixel is picked depends on nothing farther than
+    ``distance + min_pixels`` from it (the size of a bright spot there decides whether it competes), so tiles agree.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        ``(height, width)`` float32 seed image.
+    threshold : float
+        Seeds are brighter, in the image's units.
+    min_pixels : int
+        Pixels above the threshold that a seed must be connected to (8 neighbours), itself included.
+    distance : int
+        Two seeds are farther apart than this along rows or along columns (px).
 
     Returns
     -------
@@ -77,9 +106,10 @@ def pick_seeds(image: Float32, threshold: float, min_pixels: int, distance: int)
     labels, n_labels = ndimage.label(above, structure=np.ones((3, 3)))
     if n_labels == 0:
         return np.zeros((0, 2), np.int64)
-    sizes = np.bincount(labels.ravel())
-    candidate = np.where(above & (sizes[labels] >= min_pixels), image, 0)
-    peak = (candidate > 0) & (candidate == ndimage.maximum_filter(candidate, size=2 * distance + 1))
-    rows, columns = np.nonzero(peak)
-    order = np.argsort(-image[rows, columns], kind="stable")
-    return np.stack([rows[order], columns[order]], axis=1)
+    large = np.bincount(labels.ravel()) >= min_pixels
+    candidates = np.flatnonzero(above & large[labels])
+    order = candidates[np.argsort(-image.ravel()[candidates], kind="stable")]
+    rank = np.zeros(image.size, np.int32)  # brightness without ties: windows that overlap would be fitted at once
+    rank[order] = np.arange(len(order), 0, -1)
+    highest = ndimage.maximum_filter(rank.reshape(image.shape), size=2 * distance + 1, mode="constant").ravel()
+    return np.stack(np.unravel_index(order[rank[order] == highest[order]], image.shape), axis=1).astype(np.int64)
