@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpucells.errors import InputError
-from gpucells.preprocess.probe_decay import decay, spot_trace
-from gpucells.preprocess.probe_size import Spots, find_spots
+from gpucells.preprocess.probe_decay import decay, spot_traces
+from gpucells.preprocess.probe_frames import ProbeFrames
+from gpucells.preprocess.probe_size import find_size
+from gpucells.preprocess.probe_spots import find_spots
 
 Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -17,9 +19,6 @@ Bool = NDArray[np.bool_]
 FALLBACK_DIAMETER_PX = 12.0  # EXTRACT's default average radius is 6 px
 FALLBACK_DECAY_FRAMES = 10.0  # half a second at 20 Hz: GCaMP6f at a usual rate
 SMALLEST_DIAMETER_PX = 2.0
-TRIALS_PX = (3.0, 4.5, 7.0, 10.5, 16.0, 24.0, 36.0, 54.0)
-FRAMES = 250  # averaged frames that size is measured on
-MOST_AVERAGED = 4  # frames averaged into one: still shorter than most transients
 FEW_SPOTS = 5  # below this the estimate is said to rest on few
 
 
@@ -71,26 +70,20 @@ def estimate(frames: Float32, inside: Bool, diameter_px: float | None = None) ->
             f"frames have shape {frames.shape}, the mask {inside.shape}",
             "give (n_frames, height, width) and (height, width)",
         )
-    slow = _average_frames(frames, inside)
+    probe = ProbeFrames(frames, inside)
     warnings: list[str] = []
     if diameter_px is None:
-        spots = _search(slow, inside)
-        diameter_px = max(SMALLEST_DIAMETER_PX, float(np.median(spots.widths_px))) if spots else FALLBACK_DIAMETER_PX
-        if spots is None:
+        size = find_size(probe)
+        if size is None:
             warnings.append(
                 f"no spots stand out: cell diameter {FALLBACK_DIAMETER_PX:g} px assumed; set cell_diameter_px"
             )
+        diameter_px = FALLBACK_DIAMETER_PX if size is None else max(SMALLEST_DIAMETER_PX, size.diameter_px)
+        spots = None if size is None else size.spots
     else:
-        spots = find_spots(slow, inside, diameter_px)
-    n_seeds = len(spots.widths_px) if spots else 0
-    decays = np.full(1, np.nan)
-    if spots is not None and n_seeds:
-        clean = np.where(np.isfinite(frames), frames, 0)
-        traces = [
-            spot_trace(clean, seed, image, spots.pitch, diameter_px)
-            for seed, image in zip(spots.fits.seeds, spots.fits.images, strict=True)
-        ]
-        decays = decay(np.stack(traces))
+        spots = find_spots(probe, diameter_px)
+    n_seeds = 0 if spots is None else len(spots.widths_px)
+    decays = decay(spot_traces(frames, inside, spots, diameter_px)) if spots is not None and n_seeds else np.zeros(0)
     known = decays[np.isfinite(decays)]
     decay_frames = float(np.median(known)) if len(known) else FALLBACK_DECAY_FRAMES
     if not len(known):
@@ -98,38 +91,3 @@ def estimate(frames: Float32, inside: Bool, diameter_px: float | None = None) ->
     elif n_seeds < FEW_SPOTS:
         warnings.append(f"the estimates rest on {n_seeds} bright spots only")
     return Estimate(float(diameter_px), max(1.0, decay_frames), n_seeds, tuple(warnings))
-
-
-def _average_frames(frames: Float32, inside: Bool) -> Float32:
-    """Average a few frames into one, take each pixel's median off, empty what is outside or not finite."""
-    n_averaged = max(1, min(MOST_AVERAGED, len(frames) // FRAMES))
-    n_frames = len(frames) // n_averaged
-    parts = frames[: n_frames * n_averaged].reshape(n_frames, n_averaged, *frames.shape[1:])
-    slow = parts.mean(axis=1, dtype=np.float32)
-    if len(slow):
-        slow -= np.median(slow, axis=0)
-    slow[:, ~inside] = 0
-    return np.asarray(np.nan_to_num(slow, copy=False, nan=0.0, posinf=0.0, neginf=0.0))
-
-
-def _search(slow: Float32, inside: Bool) -> Spots | None:
-    """Find the trial width that what is measured with it confirms."""
-    found: list[Spots] = []
-    for trial in TRIALS_PX:
-        if trial > 3 and trial > 0.5 * min(inside.shape):
-            break
-        spots = find_spots(slow, inside, trial)
-        if len(spots.widths_px):
-            found.append(spots)
-    if not found:
-        return None
-    trials = np.log([spots.diameter_px for spots in found])
-    excess = np.log([float(np.median(spots.widths_px)) for spots in found]) - trials
-    crossings = [i for i in range(len(found) - 1) if excess[i] > 0 >= excess[i + 1]]
-    if not crossings:
-        return found[0] if excess[0] <= 0 else found[-1]
-    i = max(crossings, key=lambda i: len(found[i].widths_px))
-    step = excess[i] / (excess[i] - excess[i + 1])
-    crossing = float(np.exp(trials[i] + step * (trials[i + 1] - trials[i])))
-    final = find_spots(slow, inside, crossing)
-    return final if len(final.widths_px) else found[i]

@@ -1,0 +1,137 @@
+"""Small copies of a movie to probe: few frames, few pixels, each pixel's baseline off."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Float32 = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+FRAMES = 250  # averaged frames that are enough to tell spots from noise
+MOST_AVERAGED = 4  # frames averaged into one: still no longer than most transients
+SIDE = 128  # of the square that is looked at, after binning
+LIVELY = 6.0  # brightness of a pixel's best frame, in units of its noise, that noise alone does not reach
+NEAR = 9  # side of the neighbourhood whose mean is taken for background when the square is chosen, after binning
+
+
+class ProbeFrames:
+    """A movie at any coarseness, averaged in time, and cut to its liveliest part where it is large.
+
+    Parameters
+    ----------
+    frames : numpy.ndarray
+        ``(n_frames, height, width)`` float32; what is not finite counts as a pixel's baseline.
+    inside : numpy.ndarray
+        ``(height, width)`` bool.
+    """
+
+    def __init__(self, frames: Float32, inside: Bool) -> None:
+        self.averaged = max(1, min(MOST_AVERAGED, len(frames) // FRAMES))
+        n_frames = min(len(frames) // self.averaged, FRAMES + FRAMES // 4)
+        self.frames = frames[: n_frames * self.averaged]
+        self.inside = inside
+        self.whole = 1  # the finest pitch at which the whole image is looked at
+        while max(inside.shape) > SIDE * self.whole:
+            self.whole *= 2
+        self._binned: dict[int, tuple[Float32, Bool]] = {}
+        self._lively: NDArray[np.float64] | None = None
+
+    def binned(self, pitch: int) -> tuple[Float32, Bool, tuple[int, int]]:
+        """Average blocks of pixels.
+
+        Parameters
+        ----------
+        pitch : int
+            Side of a block (px), a power of two.
+
+        Returns
+        -------
+        tuple
+            Frames ``(n, height, width)`` float32, each block's median off and 0 outside; the mask of blocks at least
+            half of which are inside; row and column of the first pixel.
+        """
+        corner, shape = self._window(pitch)
+        if pitch not in self._binned:
+            if pitch <= self.whole:
+                at = tuple(slice(start, start + size) for start, size in zip(corner, shape, strict=True))
+                frames, inside = average(self.frames[:, at[0], at[1]], self.inside[at], self.averaged, pitch)
+                remove_baseline(frames, inside)
+            else:
+                finer, mask, _ = self.binned(pitch // 2)
+                frames, inside = average(finer, mask, 1, 2)
+            self._binned[pitch] = frames, inside
+        return *self._binned[pitch], corner
+
+    def _window(self, pitch: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Corner and shape (px) of the part with the most going on; all of an image that is not too large."""
+        height, width = self.inside.shape
+        if pitch >= self.whole:
+            return (0, 0), (height, width)
+        if self._lively is None:
+            frames, inside, _ = self.binned(self.whole)
+            self._lively = _liveliness(frames, inside)
+        shape = min(pitch * SIDE, height), min(pitch * SIDE, width)
+        size = [max(1, extent // self.whole) for extent in shape]
+        total = np.pad(self._lively, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+        inner = total[size[0] :, size[1] :] - total[: -size[0], size[1] :]
+        inner -= total[size[0] :, : -size[1]] - total[: -size[0], : -size[1]]
+        best = np.unravel_index(int(inner.argmax()), inner.shape)
+        row, column = (min(int(b) * self.whole, n - s) for b, n, s in zip(best, (height, width), shape, strict=True))
+        return (row, column), shape
+
+
+def average(frames: Float32, inside: Bool, averaged: int, pitch: int) -> tuple[Float32, Bool]:
+    """Average ``averaged`` frames, and blocks of ``pitch`` x ``pitch`` pixels over those that are inside.
+
+    Returns
+    -------
+    tuple
+        Frames ``(n_frames // averaged, height // pitch, width // pitch)`` float32, and which blocks are inside: those
+        at least half of whose pixels are.
+    """
+    n_frames, height, width = frames.shape
+    rows, columns = height // pitch, width // pitch
+    mask = inside[: rows * pitch, : columns * pitch]
+    every = mask.all()
+    count = _sum_blocks(mask.astype(np.float32), pitch)
+    result: Float32 = np.empty((n_frames // averaged, rows, columns), np.float32)
+    for i, out in enumerate(result):
+        frame = frames[i * averaged : (i + 1) * averaged, : rows * pitch, : columns * pitch].sum(axis=0)
+        out[...] = _sum_blocks(frame if every else np.where(mask, frame, 0), pitch)
+    result /= np.maximum(count, 1) * averaged
+    return result, np.asarray(2 * count >= pitch**2)
+
+
+def _sum_blocks(frame: Float32, pitch: int) -> Float32:
+    for _ in range(int(pitch).bit_length() - 1):
+        frame = frame[0::2] + frame[1::2]
+        frame = frame[:, 0::2] + frame[:, 1::2]
+    return frame
+
+
+def remove_baseline(frames: Float32, inside: Bool) -> None:
+    """Take each pixel's median off; empty what is outside or not finite. In place."""
+    if len(frames) == 0:
+        return
+    if np.isfinite(frames).all():
+        frames -= np.median(frames, axis=0)
+    else:
+        frames[~np.isfinite(frames)] = np.nan
+        frames[:, np.isnan(frames).all(axis=0)] = 0
+        frames -= np.nanmedian(frames, axis=0)
+        frames[np.isnan(frames)] = 0
+    frames[:, ~inside] = 0
+
+
+def _liveliness(frames: Float32, inside: Bool) -> NDArray[np.float64]:
+    """How far each pixel's best frame is above what noise reaches, in units of its noise; bounded."""
+    best = np.zeros(inside.shape, np.float32)
+    if len(frames) >= 3:
+        local = frames - ndimage.uniform_filter(frames, (0, NEAR, NEAR))
+        noise = np.median(np.abs(np.diff(local, axis=0)), axis=0)
+        typical = float(np.median(noise[inside])) if inside.any() else 0.0
+        best = local.max(axis=0) / np.maximum(noise, max(0.3 * typical, 1e-12))
+    # A little for every pixel inside: where nothing is lively, the square still lies on the picture.
+    return np.asarray(np.where(inside, 0.01 + np.clip(best - LIVELY, 0, 5 * LIVELY), 0), np.float64)

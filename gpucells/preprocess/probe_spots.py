@@ -1,0 +1,116 @@
+"""Bright spots of a movie, found and measured as cells of one trial width.
+
+The frames are band-passed for the trial width, every pixel put in units of its noise, and the spots that outshine the
+noise fitted with one image and one trace each (:mod:`gpucells.ops.seed_fits`). A spot's width is that of the part of
+its image above :data:`LEVEL` of the maximum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from gpucells.ops.difference_noise import difference_noise
+from gpucells.ops.seed_fits import fit_seeds
+from gpucells.ops.seeds import pick_seeds
+from gpucells.preprocess.probe_frames import ProbeFrames
+from gpucells.preprocess.spatial_filter import SpatialFilter
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+
+LEVEL = 0.3  # of a spot's maximum: where the edge of a cell is drawn, see `Estimate`
+SHRINK = 0.9  # what the band-pass made for a Gaussian cell leaves of its width at LEVEL (computed: .88 to .94)
+HIGHPASS, LOWPASS = 5.0, 2.0  # EXTRACT's band for finding (Inan et al. 2021)
+THRESHOLD = 6.0  # of two frames together, in units of the noise: noise reaches 5.5 once in 10^7 samples
+KAPPA = 1.0  # of the robust fit, in units of the noise
+MAX_SEEDS = 60
+NOISE_FRAMES = 160  # enough to know a noise to 8 %
+QUIETEST = 0.3  # a pixel's noise counts as at least this share of the median
+COARSEST = 4.0  # binned pixels across a cell that are enough to measure it
+WINDOW = 1.25  # half a fit's window, in cell widths: a cell, its halo, and half its neighbour
+
+
+@dataclass(frozen=True)
+class Spots:
+    """Bright spots at one trial width, brightest first.
+
+    Parameters
+    ----------
+    trial_px : float
+        The width that the frames were filtered for.
+    pitch : int
+        Pixels of the movie averaged into one along each side.
+    centres : numpy.ndarray
+        ``(n, 2)`` int64, row and column (px of the movie).
+    images : numpy.ndarray
+        ``(n, side, side)`` float32 on averaged pixels, maximum 1, the centre in the middle.
+    widths_px : numpy.ndarray
+        ``(n,)`` width at :data:`LEVEL`, corrected for the filter (px of the movie).
+    peaks : numpy.ndarray
+        ``(n,)`` how much farther the trace goes up than down, in units of the noise of the filtered movie; 0 where it
+        goes down as far. Cells go up; background, motion and noise go both ways.
+    """
+
+    trial_px: float
+    pitch: int
+    centres: NDArray[np.int64]
+    images: Float32
+    widths_px: Float64
+    peaks: Float64
+
+
+def find_spots(probe: ProbeFrames, trial_px: float) -> Spots:
+    """Fit the brightest spots of a movie filtered for cells of one width."""
+    pitch = 1 << max(0, int(np.log2(trial_px / COARSEST)))
+    frames, inside, corner = probe.binned(pitch)
+    size = trial_px / pitch
+    half = int(np.ceil(WINDOW * size))
+    images, seeds = np.zeros((0, 1, 1), np.float32), np.zeros((0, 2), np.int64)
+    movie, live = _whitened(frames, inside, size)
+    if movie.size:
+        score = np.where(live, (movie[..., 1:] + movie[..., :-1]).max(axis=2) / np.float32(2**0.5), 0)
+        seeds = pick_seeds(score.astype(np.float32), THRESHOLD, 1, max(1, round(0.75 * size)))[:MAX_SEEDS]
+    if len(seeds):
+        fits = fit_seeds(movie, live, seeds, half, KAPPA)
+        good = np.flatnonzero(fits.areas > 0)
+        images, seeds = fits.images[good], seeds[good]
+    peaks = [_peak(movie, seed - half, image) for seed, image in zip(seeds, images, strict=True)]
+    widths = [_width(image) * pitch / SHRINK for image in images]
+    centres = seeds * pitch + pitch // 2 + np.asarray(corner)
+    return Spots(trial_px, pitch, centres, images, np.asarray(widths, np.float64), np.asarray(peaks, np.float64))
+
+
+def _whitened(frames: Float32, inside: Bool, size: float) -> tuple[Float32, Bool]:
+    """Band-passed frames as ``(height, width, n_frames)`` in units of the noise, and the pixels that have any."""
+    n_frames, height, width = frames.shape
+    if n_frames < 4 or not inside.any():
+        return np.zeros((height, width, 0), np.float32), inside
+    filtered = SpatialFilter(height, width, size / 2, HIGHPASS, LOWPASS).apply(frames)
+    movie = np.ascontiguousarray(filtered.transpose(1, 2, 0))
+    noise = difference_noise(movie[..., :NOISE_FRAMES])
+    live = inside & (noise > 0)
+    if not live.any():
+        return np.zeros((height, width, 0), np.float32), live
+    noise = np.maximum(noise, np.float32(QUIETEST * np.median(noise[live])))
+    movie /= noise[..., None]
+    return movie, live
+
+
+def _peak(movie: Float32, corner: NDArray[np.int64], image: Float32) -> float:
+    rows, columns = np.nonzero(image > LEVEL)
+    weights = image[rows, columns]
+    trace = weights @ movie[rows + corner[0], columns + corner[1]] / (weights @ weights)
+    return float(max(0.0, trace.max() + trace.min()))
+
+
+def _width(image: Float32) -> float:
+    """Width of the disc with the area of the part above LEVEL around the maximum, its holes filled."""
+    top = np.unravel_index(int(image.argmax()), image.shape)
+    labels, _ = ndimage.label(image > LEVEL * image[top])
+    area = int(ndimage.binary_fill_holes(labels == labels[top]).sum())
+    return float(2 * np.sqrt(area / np.pi))
