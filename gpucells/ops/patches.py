@@ -72,7 +72,7 @@ class Patches:
         """
         pixels, exist = self.pixels()
         keep = exist & ((self.images != 0) if stored is None else stored)
-        counts = keep.reshape(len(keep), -1).sum(axis=1)
+        counts = keep.sum(axis=(1, 2))
         indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         shape = (len(self.images), self.image_shape[0] * self.image_shape[1])
         return sparse.csr_array((self.images[keep], pixels[keep].astype(np.int32), indptr), shape=shape)
@@ -88,7 +88,10 @@ class Patches:
 
 
 def disk(radius: float) -> NDArray[np.bool_]:
-    """Return a filled circle ``(side, side)``, ``side`` odd, of the pixels within ``radius`` (px) of its centre."""
+    """Return a filled circle ``(side, side)``, ``side`` odd, of the pixels within ``radius`` + .3 (px) of its centre.
+
+    The .3 rounds the small ones: 2 px without it is a diamond.
+    """
     reach = int(np.ceil(radius))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     return np.asarray(np.hypot(y, x) <= radius + 0.3)

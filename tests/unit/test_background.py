@@ -1,0 +1,88 @@
+"""The grid of hats, the gain's prior, the filter of the field."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from reference.planted import footprints
+from scipy import sparse
+
+from gpucells.methods.extract.background import LARGEST_GAIN, HatGrid, denoise_field, shrink_gain
+
+
+@pytest.mark.parametrize("shape", [(64, 80), (7, 100), (1, 1), (1, 30), (2, 2)])
+@pytest.mark.parametrize("spacing", [3.0, 24.0])
+def test_hats_add_up_to_one_everywhere(shape: tuple[int, int], spacing: float) -> None:
+    grid = HatGrid.over(shape, spacing)
+    hats = grid.images(slice(0, shape[0]), slice(0, shape[1]))
+    assert hats.dtype == np.float32
+    assert hats.shape == (grid.n_hats, shape[0] * shape[1])
+    np.testing.assert_allclose(hats.sum(axis=0), 1, atol=1e-5)
+    assert hats.min() >= 0
+    if min(shape) > 3 * spacing:
+        assert abs(grid.rows[1] - grid.rows[0] - spacing) < spacing / 2
+
+
+def test_a_box_shows_the_same_hats_as_the_whole_image() -> None:
+    grid = HatGrid.over((50, 61), 9.0)
+    whole = grid.images(slice(0, 50), slice(0, 61)).toarray().reshape(-1, 50, 61)
+    for rows, columns in [(slice(0, 20), slice(30, 61)), (slice(17, 18), slice(5, 44))]:
+        part = grid.images(rows, columns)
+        n_rows, n_columns = rows.stop - rows.start, columns.stop - columns.start
+        np.testing.assert_array_equal(part.toarray().reshape(-1, n_rows, n_columns), whole[:, rows, columns])
+        assert (np.diff(part.indptr) == 0).any()  # those that miss the box keep their place
+
+
+def test_gain_is_pulled_to_one_by_its_uncertainty() -> None:
+    gain = np.array([0.2, 1.0, 2.0, 9.0, -4.0], np.float32)
+    np.testing.assert_allclose(shrink_gain(gain, np.zeros(5, np.float32)), 1, atol=1e-4)
+    certain = shrink_gain(gain, np.full(5, 1e9, np.float32))
+    np.testing.assert_allclose(certain, [0.2, 1, 2, LARGEST_GAIN, 0], atol=1e-4)
+    half = shrink_gain(gain[:3], np.full(3, 25, np.float32))  # as uncertain as the prior is wide
+    np.testing.assert_allclose(half, [0.6, 1, 1.5], atol=1e-4)
+    assert half.dtype == np.float32
+
+
+def field_of(slow_size: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, sparse.csr_array, sparse.csr_array]:
+    """Return a slow field, the same as a regression would estimate it, footprints and hats."""
+    rng = np.random.default_rng(seed)
+    shape, n_frames = (24, 24), 600
+    hats = HatGrid.over(shape, 8.0).images(slice(0, 24), slice(0, 24))
+    cells = footprints(shape, [(6, 6), (15, 12)])
+    both = sparse.vstack([cells, hats]).toarray().astype(float)
+    covariance = np.linalg.inv(both @ both.T)[len(cells.toarray()) :, len(cells.toarray()) :]
+    time = np.arange(n_frames)
+    phases = rng.uniform(0, 6, hats.shape[0])
+    slow = slow_size * np.array([np.sin(time / 40 + phase) for phase in phases])
+    noise = rng.multivariate_normal(np.zeros(len(covariance)), covariance, n_frames).T
+    return slow, (slow + noise).astype(np.float32), cells, hats
+
+
+def test_the_field_keeps_what_is_slow_and_loses_what_is_white() -> None:
+    slow, estimated, cells, hats = field_of(3.0)
+    given = estimated.copy()
+    found = denoise_field(estimated, cells, hats, 1.0)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(estimated, given)
+    before, after = ((estimated - slow) ** 2).mean(), ((found - slow) ** 2).mean()
+    assert after < 0.35 * before
+    size = (found * slow).sum(axis=1) / (slow**2).sum(axis=1)
+    np.testing.assert_allclose(size, 1, atol=0.05)
+
+
+def test_a_field_of_noise_alone_mostly_goes_and_its_mean_stays() -> None:
+    _, estimated, cells, hats = field_of(0.0)
+    found = denoise_field(estimated + 5, cells, hats, 1.0)
+    assert found.std() < 0.5 * estimated.std()
+    np.testing.assert_allclose(found.mean(axis=1), 5 + estimated.mean(axis=1), atol=1e-3)
+
+
+def test_hats_that_miss_the_tile_stay_as_they_are() -> None:
+    grid = HatGrid.over((24, 60), 8.0)
+    hats = grid.images(slice(0, 24), slice(0, 24))
+    field = np.random.default_rng(1).normal(size=(grid.n_hats, 100)).astype(np.float32)
+    missing = np.diff(hats.indptr) == 0
+    found = denoise_field(field, sparse.csr_array((0, 576), dtype=np.float32), hats, 0.9)
+    assert missing.any()
+    np.testing.assert_array_equal(found[missing], field[missing])
+    assert np.isfinite(found).all()

@@ -1,0 +1,64 @@
+"""What is left of a movie, and the gain of the background in each pixel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from reference.planted import footprints, transients
+from scipy import sparse
+
+from gpucells.ops.residual import fit_gain, subtract_components
+
+SHAPE = (10, 12)
+N_PIXELS = 120
+
+
+def parts(seed: int = 0, n_frames: int = 500) -> tuple[Any, Any, Any, Any]:
+    rng = np.random.default_rng(seed)
+    cells = footprints(SHAPE, [(3, 3), (6, 8)])
+    traces = transients(rng, 2, n_frames, 15).astype(np.float32)
+    hats = sparse.csr_array(np.full((1, N_PIXELS), 1, np.float32))
+    field = 4 * np.cumsum(rng.normal(0, 0.3, (1, n_frames)), axis=1).astype(np.float32)
+    return cells, traces, hats, field
+
+
+def test_subtraction_is_the_dense_product() -> None:
+    cells, traces, _, _ = parts()
+    rng = np.random.default_rng(1)
+    movie = rng.normal(size=(N_PIXELS, 500)).astype(np.float32)
+    offset = rng.normal(size=N_PIXELS).astype(np.float32)
+    wanted = movie - offset[:, None] - cells.toarray().T @ traces
+    np.testing.assert_allclose(subtract_components(movie, cells, traces, offset), wanted, atol=1e-4)
+    np.testing.assert_array_equal(subtract_components(movie, cells[:0], traces[:0]), movie)
+    assert subtract_components(movie, cells, traces, offset, out=movie) is movie
+    np.testing.assert_allclose(movie, wanted, atol=1e-4)
+
+
+def test_gain_and_offset_come_back_through_cells_and_what_the_model_lacks() -> None:
+    cells, traces, hats, field = parts()
+    rng = np.random.default_rng(2)
+    gain, offset = rng.uniform(0.3, 1.5, N_PIXELS), rng.normal(0, 3, N_PIXELS)
+    movie = gain[:, None] * field + offset[:, None] + cells.toarray().T @ traces + rng.normal(size=(N_PIXELS, 500))
+    movie += (rng.random(movie.shape) < 0.05) * rng.exponential(20, movie.shape)
+    start = np.ones(N_PIXELS, np.float32)
+    for _ in range(3):
+        start, found_offset, certainty = fit_gain(movie.astype(np.float32), cells, traces, hats, field, start, 1.5)
+    np.testing.assert_allclose(start, gain, atol=0.05)
+    np.testing.assert_allclose(found_offset, offset, atol=0.4)
+    swing = field[0] - field[0].mean()
+    np.testing.assert_allclose(certainty, (swing**2).sum(), rtol=1e-3)
+
+
+def test_without_a_background_the_offset_is_the_median_and_the_gain_stays() -> None:
+    cells, traces, hats, field = parts()
+    movie = np.random.default_rng(3).normal(2, 1, (N_PIXELS, 500)).astype(np.float32)
+    start = np.full(N_PIXELS, 0.7, np.float32)
+    gain, offset, certainty = fit_gain(movie, cells[:0], traces[:0], hats[:0], field[:0], start, 1.5)
+    np.testing.assert_array_equal(gain, start)
+    np.testing.assert_allclose(offset, np.median(movie, axis=1), atol=1e-6)
+    assert (certainty < 1e-3).all()
+    still = np.ones_like(field)  # light that never changes says nothing about the gain
+    gain, _, certainty = fit_gain(movie, cells, traces, hats, still, start, 1.5)
+    assert np.isfinite(gain).all()
+    assert (certainty < 1e-3).all()
