@@ -12,6 +12,8 @@ from scipy import sparse
 
 Float32 = NDArray[np.float32]
 
+MEDIAN_FRAMES = 512  # frames that a pixel's median is taken of: its error is a twentieth of the noise
+
 
 @numba.njit(cache=True, parallel=True, fastmath=True)
 def _subtract(movie, offset, start, components, weights, traces, out):  # type: ignore[no-untyped-def]
@@ -66,7 +68,7 @@ def subtract_components(
 
 
 @numba.njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
-def _gain(movie, cells, cell_traces, hats, hat_traces, kappa, start_gain, gain, offset, certainty):  # type: ignore[no-untyped-def]
+def _gain(movie, cells, cell_traces, hats, hat_traces, kappa, stride, start_gain, start_offset, gain, offset, certainty):  # type: ignore[no-untyped-def]
     n_frames = movie.shape[1]
     cell_start, cell_index, cell_weight = cells
     hat_start, hat_index, hat_weight = hats
@@ -93,7 +95,7 @@ def _gain(movie, cells, cell_traces, hats, hat_traces, kappa, start_gain, gain, 
             d = field[t] - mean
             energy += d * d
         g = np.float32(start_gain[p])
-        o = np.float32(np.median(residual - g * field))
+        o = start_offset[p]
         for _ in range(2):  # clipped residuals: cells that the model lacks do not pull
             pull = np.float32(0)
             for t in range(n_frames):
@@ -101,7 +103,7 @@ def _gain(movie, cells, cell_traces, hats, hat_traces, kappa, start_gain, gain, 
                 pull += r * (field[t] - mean)
             g = np.float32(g + pull / energy)
         gain[p] = g
-        offset[p] = np.float32(np.median(residual - g * field))
+        offset[p] = np.float32(np.median((residual - g * field)[::stride]))
         certainty[p] = energy
 
 
@@ -112,6 +114,7 @@ def fit_gain(
     hats: sparse.csr_array,
     hat_traces: Float32,
     start_gain: Float32,
+    start_offset: Float32,
     kappa: float,
 ) -> tuple[Float32, Float32, Float32]:
     """Fit to every pixel how much of the smooth background it shows, and its constant offset.
@@ -124,8 +127,8 @@ def fit_gain(
         ``(n_cells, n_pixels)`` and ``(n_cells, n_frames)``, taken off first.
     hats, hat_traces
         ``(n_hats, n_pixels)`` and ``(n_hats, n_frames)``: the background at gain 1.
-    start_gain : numpy.ndarray
-        ``(n_pixels,)``.
+    start_gain, start_offset : numpy.ndarray
+        ``(n_pixels,)`` where to begin.
     kappa : float
         Residuals above are clipped (units of the noise).
 
@@ -136,6 +139,7 @@ def fit_gain(
     certainty : numpy.ndarray
         ``(n_pixels,)`` inverse variance of the gain.
     """
+    stride = max(1, movie.shape[1] // MEDIAN_FRAMES)
     gain, offset, certainty = (np.empty(len(movie), np.float32) for _ in range(3))
 
     def columns(images: sparse.csr_array) -> tuple[NDArray[np.int64], NDArray[np.int32], Float32]:
@@ -144,6 +148,7 @@ def fit_gain(
 
     _gain(
         movie, columns(footprints), np.ascontiguousarray(traces, np.float32), columns(hats),
-        np.ascontiguousarray(hat_traces, np.float32), np.float32(kappa), start_gain, gain, offset, certainty,
+        np.ascontiguousarray(hat_traces, np.float32), np.float32(kappa), stride, start_gain, start_offset, gain,
+        offset, certainty,
     )  # fmt: skip
     return gain, offset, certainty

@@ -19,17 +19,39 @@ from gpucells.preprocess.spatial_filter import SpatialFilter
 Float32 = NDArray[np.float32]
 
 EDGE = 0.1  # share of the maximum that counts as support (the original's figure)
-FAINT = 0.05  # share of the maximum below which a footprint's pixel is dropped
+FAINT = 0.01  # share of the maximum below which a footprint's pixel is dropped
 WINDOW_RADII = 6  # side of a footprint's window in cell radii: no cell is wider, and nothing can grow beyond
+DOUBTFUL = 0.5  # share of the neighbours' light below which a trace may be their leak
 EVENT = 3 * np.sqrt(2)  # a trace counts in the footprint step where it is this many noises high (the original's figure)
 
 
-def significant_part(traces: Float32) -> Float32:
-    """Soft-threshold traces at what their noise reaches; a trace with nothing above keeps its positive part."""
+def significant_part(traces: Float32, whitened: sparse.csr_array) -> Float32:
+    """Keep of each trace what is the cell's own beyond doubt.
+
+    Soft-thresholded at what its noise reaches, and zero while the neighbours outshine it: two cells that overlap may
+    trade shares of each other's trace against shares of each other's footprint without any change of the fit, and only
+    the frames in which one is active alone tell them apart. A trace with nothing left keeps its positive part.
+
+    Parameters
+    ----------
+    traces : numpy.ndarray
+        ``(n_cells, n_frames)``.
+    whitened : scipy.sparse.csr_array
+        ``(n_cells, n_pixels)`` footprints in units of the noise.
+    """
     kept = np.maximum(traces - EVENT * difference_noise(traces)[:, None], 0)
+    kept[traces < DOUBTFUL * neighbour_light(whitened, traces)] = 0
     empty = kept.max(axis=1, initial=0) <= 0
     kept[empty] = np.maximum(traces[empty], 0)
     return np.asarray(kept, np.float32)
+
+
+def neighbour_light(whitened: sparse.csr_array, traces: Float32) -> Float32:
+    """``(n_cells, n_frames)`` what the others' light in its footprint would add to each trace, were it alone."""
+    shared = sparse.csr_array(whitened @ whitened.T).astype(np.float32)
+    own = np.maximum(shared.diagonal(), 1e-12)
+    shared.setdiag(0)
+    return np.asarray((shared @ np.maximum(traces, 0)) / own[:, None], np.float32)
 
 
 def window_side(radius_px: float) -> int:
@@ -65,7 +87,8 @@ def update_footprints(
     scale : numpy.ndarray
         ``(n_cells,)`` by which the traces grow as the footprints are scaled back.
     """
-    active = significant_part(traces)
+    whitened = sparse.csr_array(footprints @ sparse.diags_array(1 / noise)).astype(np.float32)
+    active = significant_part(traces, whitened)
     patches = Patches.of(footprints, image_shape, window_side(radius_px))
     support = patches.images > EDGE * patches.images.max(axis=(1, 2), initial=1e-12, keepdims=True)
     reach = max(2, round(radius_px / 2))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
-from gpucells.methods.extract.footprints import EDGE, window_side
+from gpucells.methods.extract.footprints import EDGE, neighbour_light, window_side
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.ops.difference_noise import difference_noise
 from gpucells.ops.footprint_shape import footprint_shape
@@ -17,6 +17,10 @@ from gpucells.ops.patches import Patches, grow
 Float32 = NDArray[np.float32]
 
 LOW_QUANTILE, LOW_NORMAL = 0.05, 1.645  # a normal trace's 5 % quantile is this many deviations below its median
+ECHO = 0.5  # a copy is at most this bright, relative to its original
+# A wide candidate gathers the misfit of the background over its area, which is coherent: above this size (pi radius^2)
+# its transients must be stronger in proportion.
+ORDINARY = 2.5
 BROAD = 0.2  # share of the maximum above which a pixel counts for the area (the original's figure)
 
 
@@ -44,10 +48,7 @@ def effective_snr(footprints: sparse.csr_array, traces: Float32, neighbour_error
     above = traces - np.median(traces, axis=1, keepdims=True)
     swing = -np.quantile(above, LOW_QUANTILE, axis=1) / LOW_NORMAL
     noise = np.maximum(np.maximum(difference_noise(above), swing), 1e-9).astype(np.float32)
-    shared = sparse.csr_array(footprints @ footprints.T).astype(np.float32)
-    own = np.maximum(shared.diagonal(), 1e-12)
-    shared.setdiag(0)
-    others = (shared @ np.maximum(above, 0)) / own[:, None]
+    others = neighbour_light(footprints, above)
     peaks = ndimage.median_filter(above, size=(1, 3))
     ratio = peaks / np.sqrt(noise[:, None] ** 2 + (neighbour_error * others) ** 2)
     return np.asarray(ratio.max(axis=1), np.float32)
@@ -76,16 +77,22 @@ def judge(
     shape = footprint_shape(footprints, image_shape, levels=(BROAD,))
     size = (shape.area_px[:, 0] / (np.pi * radius_px**2)).astype(np.float32)
     eccentricity = shape.eccentricity
+    echo = find_echoes(footprints, traces, image_shape, radius_px, settings.echo_correlation)
     reasons = []
     for cell in range(len(snr)):
         why = []
-        if snr[cell] < strictness * settings.min_snr:
-            why.append(f"weak transients: snr {snr[cell]:.1f}")
+        needed = settings.min_snr * max(1.0, size[cell] / ORDINARY)
+        if snr[cell] < strictness * needed:
+            why.append(f"weak transients: snr {snr[cell]:.1f}, needs {needed:.1f}")
+        if echo[cell]:
+            why.append("echo of a brighter neighbour")
         if size[cell] == 0 or (size[cell] < settings.min_size and not settings.dendrite_aware):
             why.append(f"too small: {size[cell]:.2f} of a cell's area")
         if not settings.dendrite_aware:
             if size[cell] > settings.max_size:
                 why.append(f"too large: {size[cell]:.1f} times a cell's area")
+            if settings.max_spatial_corruption and shape.corruption[cell] > settings.max_spatial_corruption:
+                why.append(f"ragged: spatial corruption {shape.corruption[cell]:.1f}")
             if eccentricity[cell] > settings.max_eccentricity:
                 why.append(f"elongated: axes {eccentricity[cell]:.1f} to 1")
         reasons.append("; ".join(why))
@@ -96,6 +103,54 @@ def judge(
         "spatial_corruption": shape.corruption,
     }
     return Verdict(reasons, quality)
+
+
+@dataclass(frozen=True)
+class Events:
+    """The transients of every trace, for comparing cells by when they are active.
+
+    Parameters
+    ----------
+    unit : numpy.ndarray
+        ``(n_cells, n_frames)`` what is three noises above the baseline, centred, norm 1.
+    peak : numpy.ndarray
+        ``(n_cells,)`` height of the largest.
+    """
+
+    unit: Float32
+    peak: Float32
+
+    @classmethod
+    def of(cls, traces: Float32) -> Events:
+        """Take the transients out of unconstrained traces."""
+        above = traces - np.median(traces, axis=1, keepdims=True)
+        events = np.maximum(above - 3 * difference_noise(traces)[:, None], 0)
+        peak = events.max(axis=1, initial=0)
+        events -= events.mean(axis=1, keepdims=True)
+        return cls(events / np.maximum(np.linalg.norm(events, axis=1), 1e-9)[:, None], peak)
+
+    def correlation(self, first: NDArray[np.integer], second: NDArray[np.integer]) -> Float32:
+        """Correlation of pairs of cells."""
+        return np.einsum("it,it->i", self.unit[first], self.unit[second])
+
+
+def find_echoes(
+    footprints: sparse.csr_array, traces: Float32, image_shape: tuple[int, int], radius_px: float, limit: float
+) -> NDArray[np.bool_]:
+    """Say which candidates are dim copies of a bright neighbour: what its footprint leaves of its halo.
+
+    A copy is active when the neighbour is, is at most half as bright, and lies within the reach of its window.
+    """
+    n_cells = footprints.shape[0]
+    echo = np.zeros(n_cells, bool)
+    if n_cells < 2:
+        return echo
+    patches = Patches.of(footprints, image_shape, window_side(radius_px))
+    gap = np.abs(patches.corners[:, None] - patches.corners[None]).max(axis=2)
+    events = Events.of(traces)
+    first, second = np.nonzero((gap <= patches.side) & (events.peak[:, None] < ECHO * events.peak[None]))
+    echo[first[events.correlation(first, second) > limit]] = True
+    return echo
 
 
 def merge_duplicates(
@@ -113,15 +168,10 @@ def merge_duplicates(
     n_cells = footprints.shape[0]
     if n_cells < 2:
         return footprints, traces, np.arange(n_cells)
-    noise = difference_noise(traces)[:, None]
-    events = np.maximum(traces - np.median(traces, axis=1, keepdims=True) - 3 * noise, 0)
-    events -= events.mean(axis=1, keepdims=True)
-    norm = np.maximum(np.linalg.norm(events, axis=1), 1e-9)
     patches = Patches.of(footprints, image_shape, window_side(radius_px))
     touching = patches.replaced(grow(patches.images > EDGE, 1).astype(np.float32)).to_sparse()
     first, second = sparse.coo_array(sparse.triu(touching @ touching.T, k=1)).coords
-    correlation = np.einsum("it,it->i", events[first], events[second]) / (norm[first] * norm[second])
-    same = correlation > limit
+    same = Events.of(traces).correlation(first, second) > limit
     links = sparse.coo_array((np.ones(same.sum()), (first[same], second[same])), shape=(n_cells, n_cells))
     n_merged, label = sparse.csgraph.connected_components(links, directed=False)
     if n_merged == n_cells:

@@ -62,7 +62,7 @@ class ExtractSettings(Settings):
         True, description="smooth a footprint as far as its noise, known from the regression, explains its roughness"
     )
     min_snr: float = Field(
-        5.0, ge=0.0, description="peak of a trace over its noise and its share of the neighbours' light"
+        6.0, ge=0.0, description="peak of a trace over its noise and its share of the neighbours' light"
     )
     neighbour_error: float = Field(
         0.15, ge=0.0, le=1.0, description="relative error of the neighbours' light in a footprint, for min_snr"
@@ -70,6 +70,18 @@ class ExtractSettings(Settings):
     min_size: float = Field(0.1, ge=0.0, description="smallest area above a fifth of the maximum, in pi radius^2")
     max_size: float = Field(10.0, gt=0.0, description="largest area above a fifth of the maximum, in pi radius^2")
     max_eccentricity: float = Field(6.0, gt=1.0, description="largest ratio of the axes")
+    max_spatial_corruption: float | None = Field(
+        None,
+        gt=0.0,
+        description="largest roughness of a footprint relative to its contrast (the original's measure, "
+        "1.5 there); off because noise alone raises it",
+    )
+    echo_correlation: float = Field(
+        0.7,
+        gt=0.0,
+        le=1.0,
+        description="correlation of the transients with a brighter neighbour's above which a dim candidate is its echo",
+    )
     dendrite_aware: bool = Field(False, description="let any size and shape pass")
     duplicate_correlation: float = Field(
         0.8, gt=0.0, le=1.0, description="correlation of the transients above which touching cells are one"
@@ -82,5 +94,9 @@ class ExtractSettings(Settings):
     @classmethod
     def for_preset(cls, preset: Preset, values: dict[str, Any]) -> Self:
         """Return the preset's settings with ``values`` on top."""
-        presets: dict[Preset, dict[str, Any]] = {"two_photon": {}, "one_photon": {}}
+        presets: dict[Preset, dict[str, Any]] = {
+            "two_photon": {},
+            # brighter, finer background; what is elongated is a vessel (section 4 of the original's tutorials)
+            "one_photon": {"background_spacing": 3.0, "max_eccentricity": 3.0},
+        }
         return cls.from_values(presets[preset] | values)
