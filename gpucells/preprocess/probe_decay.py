@@ -1,4 +1,4 @@
-"""How long transients last: the autocovariance of spots' traces, noise left out."""
+"""How long transients last: a cumulant of spots' traces that noise and slow background leave alone."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from scipy import fft
 from gpucells.preprocess.probe_spots import LEVEL, Spots
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 
 MOST_SPOTS = 40  # traces whose decay is measured
 MOST_PIXELS = 64  # of a spot, and of the ring around it, that a trace averages
+FEWEST_FRAMES = 8
 RING = (1.2, 2.0)  # inner and outer radius of the ring, in cell radii from the spot's centre
 
 
@@ -66,31 +68,48 @@ def _mean(frames: Float32, y: NDArray[np.int64], x: NDArray[np.int64]) -> Float3
     return np.asarray(frames[:, y[some], x[some]].mean(axis=1), np.float32)
 
 
-def decay(traces: Float32) -> NDArray[np.float64]:
-    r"""Lag at which each trace's autocovariance falls to 1/e of what it would be at lag 0 without noise.
+def decay(traces: Float32) -> Float64:
+    r"""1/e decay of each trace's transients, from its third-order cumulant.
 
-    White noise adds to lag 0 alone. What the signal adds there is extrapolated from lags 1 and 2, exponentially.
+    .. math:: c(k) = \langle x_t^2 x_{t+k} \rangle, \quad \langle x \rangle = 0
+
+    For events that each leave a transient :math:`h`, :math:`c(k) \propto \sum_t h_t^2 h_{t+k}`, which falls as
+    :math:`h` does. Background, drift and white noise go up as often as down and leave nothing there, while the
+    autocovariance would take slow background for slow transients. Lag 0, where the noise of photons (which is skewed)
+    does appear, is extrapolated from lags 1 and 2, exponentially.
+
+    Parameters
+    ----------
+    traces : numpy.ndarray
+        ``(n, n_frames)`` float32.
 
     Returns
     -------
     numpy.ndarray
-        ``(n,)`` frames; NaN where lag 1 is not above 0 or the covariance does not fall.
+        ``(n,)`` frames; NaN where there is no transient to see.
     """
-    n_traces, n_frames = traces.shape
-    result = np.full(n_traces, np.nan)
-    if n_frames < 6:
-        return result
-    centred = traces - traces.mean(axis=1, keepdims=True)
+    n_frames = traces.shape[1]
+    if n_frames < FEWEST_FRAMES:
+        return np.full(len(traces), np.nan)
+    x = traces.astype(np.float64)
+    x -= x.mean(axis=1, keepdims=True)
+    square = x**2
+    square -= square.mean(axis=1, keepdims=True)
     n = fft.next_fast_len(2 * n_frames)
-    covariance = fft.irfft(np.abs(fft.rfft(centred, n, axis=1)) ** 2, n, axis=1)[:, : n_frames // 2]
-    covariance /= np.arange(n_frames, n_frames - covariance.shape[1], -1)
-    for i, c in enumerate(covariance):
-        if not c[1] > 0:
-            continue
-        ratio = np.clip(c[2] / c[1], np.exp(-1), 1)
-        c[0] = c[1] / ratio
-        below = np.flatnonzero(c < c[0] / np.e)
-        if len(below):
-            k = int(below[0])
-            result[i] = k - 1 + (c[k - 1] - c[0] / np.e) / (c[k - 1] - c[k])
-    return result
+    product = np.conj(fft.rfft(square, n, axis=1)) * fft.rfft(x, n, axis=1)
+    cumulant = fft.irfft(product, n, axis=1)[:, : n_frames // 2] / np.arange(n_frames, n_frames - n_frames // 2, -1)
+    return np.asarray([_fall(c) for c in cumulant], np.float64)
+
+
+def _fall(cumulant: Float64) -> float:
+    """Lag at which it has fallen to 1/e; NaN if it does not."""
+    first, second = cumulant[1], cumulant[2]
+    if not first > 0:
+        return np.nan
+    start = first / np.clip(second / first, np.exp(-1), 1)
+    values = np.concatenate([[start], cumulant[1:]])
+    below = np.flatnonzero(values < start / np.e)
+    if not len(below):
+        return np.nan
+    k = int(below[0])
+    return float(k - 1 + (values[k - 1] - start / np.e) / (values[k - 1] - values[k]))

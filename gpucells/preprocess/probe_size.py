@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpucells.preprocess.probe_frames import ProbeFrames
-from gpucells.preprocess.probe_spots import Spots, find_spots
+from gpucells.preprocess.probe_spots import Spots, find_spots, weighted_median
 
 Float64 = NDArray[np.float64]
 
@@ -86,10 +86,3 @@ def pick(spots: Spots, which: NDArray[np.bool_]) -> Spots:
         spots.trial_px, spots.pitch, spots.centres[which], spots.images[which], spots.widths_px[which],
         spots.peaks[which],
     )  # fmt: skip
-
-
-def weighted_median(values: Float64, weights: Float64) -> float:
-    """Return the value with half of the weight on either side."""
-    order = np.argsort(values, kind="stable")
-    total = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(total, total[-1] / 2)])

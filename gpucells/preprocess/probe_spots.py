@@ -24,7 +24,11 @@ Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
 LEVEL = 0.3  # of a spot's maximum: where the edge of a cell is drawn, see `Estimate`
-SHRINK = 0.9  # what the band-pass made for a Gaussian cell leaves of its width at LEVEL (computed: .88 to .94)
+UPPER_LEVEL = 0.5  # the width there over that at LEVEL says how sharp the edges are
+# What the band-pass made for a cell leaves of its width at LEVEL: of Gaussians, discs and rings of 5 to 31 px it leaves
+# .88, .99 and 1.05, while the ratio of the two widths is .77, .88 and .92.
+SOFT, SHARP = 0.77, 0.93
+KEPT_OF_SOFT, KEPT_SLOPE = 0.88, 1.0
 HIGHPASS, LOWPASS = 5.0, 2.0  # EXTRACT's band for finding (Inan et al. 2021)
 THRESHOLD = 6.0  # of two frames together, in units of the noise: noise reaches 5.5 once in 10^7 samples
 KAPPA = 1.0  # of the robust fit, in units of the noise
@@ -50,7 +54,7 @@ class Spots:
     images : numpy.ndarray
         ``(n, side, side)`` float32 on averaged pixels, maximum 1, the centre in the middle.
     widths_px : numpy.ndarray
-        ``(n,)`` width at :data:`LEVEL`, corrected for the filter (px of the movie).
+        ``(n,)`` width at :data:`LEVEL`, corrected for what the filter does (px of the movie).
     peaks : numpy.ndarray
         ``(n,)`` how much farther the trace goes up than down, in units of the noise of the filtered movie; 0 where it
         goes down as far. Cells go up; background, motion and noise go both ways.
@@ -77,12 +81,11 @@ def find_spots(probe: ProbeFrames, trial_px: float) -> Spots:
         seeds = pick_seeds(score.astype(np.float32), THRESHOLD, 1, max(1, round(0.75 * size)))[:MAX_SEEDS]
     if len(seeds):
         fits = fit_seeds(movie, live, seeds, half, KAPPA)
-        good = np.flatnonzero(fits.areas > 0)
+        good = np.flatnonzero((fits.areas > 0) & (fits.images.max(axis=(1, 2)) > LEVEL))
         images, seeds = fits.images[good], seeds[good]
-    peaks = [_peak(movie, seed - half, image) for seed, image in zip(seeds, images, strict=True)]
-    widths = [_width(image) * pitch / SHRINK for image in images]
+    peaks = np.asarray([_peak(movie, s - half, image) for s, image in zip(seeds, images, strict=True)], np.float64)
     centres = seeds * pitch + pitch // 2 + np.asarray(corner)
-    return Spots(trial_px, pitch, centres, images, np.asarray(widths, np.float64), np.asarray(peaks, np.float64))
+    return Spots(trial_px, pitch, centres, images, pitch * _widths(images, peaks), peaks)
 
 
 def _whitened(frames: Float32, inside: Bool, size: float) -> tuple[Float32, Bool]:
@@ -108,9 +111,32 @@ def _peak(movie: Float32, corner: NDArray[np.int64], image: Float32) -> float:
     return float(max(0.0, trace.max() + trace.min()))
 
 
-def _width(image: Float32) -> float:
-    """Width of the disc with the area of the part above LEVEL around the maximum, its holes filled."""
+def _widths(images: Float32, peaks: Float64) -> Float64:
+    """Widths in averaged pixels, corrected for what the filter makes of shapes as sharp as these are on the whole."""
+    if not peaks.any():
+        return np.zeros(len(peaks))
+    outer = np.sqrt([_area(image, LEVEL) for image in images])
+    inner = np.sqrt([_area(image, UPPER_LEVEL) for image in images])
+    sharpness = float(np.clip(weighted_median(inner / outer, peaks), SOFT, SHARP))
+    kept = KEPT_OF_SOFT + KEPT_SLOPE * (sharpness - SOFT)
+    return np.asarray(2 / np.sqrt(np.pi) * outer / kept, np.float64)
+
+
+def _area(image: Float32, level: float) -> float:
+    """Pixels of the part above a share of the maximum, holes filled, a pixel on the edge by the share it has above."""
     top = np.unravel_index(int(image.argmax()), image.shape)
-    labels, _ = ndimage.label(image > LEVEL * image[top])
-    area = int(ndimage.binary_fill_holes(labels == labels[top]).sum())
-    return float(2 * np.sqrt(area / np.pi))
+    threshold = level * image[top]
+    labels, _ = ndimage.label(image > threshold)
+    part = ndimage.binary_fill_holes(labels == labels[top])
+    within = ndimage.binary_erosion(part)
+    edge = ndimage.binary_dilation(part) & ~within
+    slope = np.hypot(*np.gradient(image))[edge]
+    above = np.clip((image[edge] - threshold) / np.maximum(slope, 1e-6 * image[top]) + 0.5, 0, 1)
+    return float(within.sum() + above.sum())
+
+
+def weighted_median(values: Float64, weights: Float64) -> float:
+    """Return the value with half of the weight on either side."""
+    order = np.argsort(values, kind="stable")
+    total = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(total, total[-1] / 2)])
