@@ -1,0 +1,165 @@
+"""What may call itself a cell, and what is one cell twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from reference.planted import footprints, transients
+from scipy import sparse
+
+from gpucells.methods.extract.judge import effective_snr, judge, merge_duplicates
+from gpucells.methods.extract.settings import ExtractSettings
+
+SHAPE, RADIUS = (40, 40), 4.0
+ERROR = 0.15
+RNG = np.random.default_rng
+
+
+def snr_of(*cells: tuple[tuple[float, float], Any]) -> Any:
+    images = footprints(SHAPE, [centre for centre, _ in cells])
+    return effective_snr(images, np.array([trace for _, trace in cells], np.float32), ERROR)
+
+
+def test_a_dim_cell_scores_high_and_a_fragment_of_a_bright_neighbour_low() -> None:
+    rng = RNG(0)
+    bright, dim = transients(rng, 1, 800, 100)[0], transients(rng, 1, 800, 14)[0]
+    noise = rng.normal(size=(3, 800))
+    fragment = 0.12 * bright + noise[1]
+    snr = snr_of(((20, 20), bright + noise[0]), ((20, 24), fragment), ((20, 17), dim + noise[2]))
+    assert fragment.max() > 10  # as bright as the dim cell: the noise alone would let it pass
+    assert snr[0] > 50
+    assert snr[1] < 3
+    assert snr[2] > 5
+
+
+def test_noise_and_swings_both_ways_score_low_and_a_cell_its_height() -> None:
+    rng = RNG(1)
+    noise = rng.normal(size=(3, 2000))
+    wave = 12 * np.sin(np.arange(2000) / 15) + noise[1]
+    cell = transients(rng, 1, 2000, 20)[0] + noise[2]
+    snr = snr_of(((5, 5), noise[0]), ((5, 30), wave), ((30, 30), cell))
+    assert snr[0] < 4
+    assert snr[1] < 4
+    assert 15 < snr[2] < 40
+
+
+def test_snr_does_not_depend_on_the_unit_of_traces_and_needs_no_cell() -> None:
+    rng = RNG(2)
+    images = footprints(SHAPE, [(10, 10), (12, 13)])
+    traces = (transients(rng, 2, 500, 20) + rng.normal(size=(2, 500))).astype(np.float32)
+    first = effective_snr(images, traces, ERROR)
+    np.testing.assert_allclose(effective_snr(images, 1000 * traces + 77, ERROR), first, rtol=1e-3)
+    np.testing.assert_allclose(effective_snr(sparse.csr_array(images * 3), traces, ERROR), first, rtol=1e-3)
+    assert effective_snr(images[:0], traces[:0], ERROR).shape == (0,)
+    assert np.isfinite(effective_snr(images, np.zeros_like(traces), ERROR)).all()
+
+
+def case(images: sparse.csr_array, heights: Any, seed: int = 3) -> tuple[Any, Any]:
+    rng = RNG(seed)
+    traces = np.concatenate([transients(rng, 1, 800, height) for height in heights]) + rng.normal(
+        size=(len(heights), 800)
+    )
+    return sparse.csr_array(images).astype(np.float32), traces.astype(np.float32)
+
+
+def test_the_reason_says_what_is_wrong() -> None:
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    pictures = [
+        np.exp(-((y - 8) ** 2 + (x - 8) ** 2) / 8),  # a cell
+        np.exp(-((y - 30) ** 2 + (x - 8) ** 2) / 8),  # silent
+        (np.abs(y - 8) + np.abs(x - 30) <= 1) * 1.0,  # 5 pixels
+        np.exp(-((y - 30) ** 2) / 2 - (x - 25) ** 2 / 200),  # a vessel
+        np.zeros(SHAPE),
+    ]
+    images = sparse.csr_array(np.array([np.where(p < 0.05, 0, p).ravel() for p in pictures]))
+    cells, traces = case(images, [20, 0.01, 20, 20, 20])
+    settings = ExtractSettings(min_size=0.2)
+    verdict = judge(cells, np.ones(1600, np.float32), traces, SHAPE, RADIUS, settings)
+    assert verdict.reasons[0] == ""
+    for reason, word in zip(verdict.reasons[1:], ["weak", "small", "elongated", "small"], strict=True):
+        assert word in reason
+    np.testing.assert_array_equal(verdict.kept, [True, False, False, False, False])
+    assert all(len(column) == 5 for column in verdict.quality.values())
+    assert verdict.quality["snr"][0] > 10 > verdict.quality["snr"][1]
+    lax = judge(cells, np.ones(1600, np.float32), traces, SHAPE, RADIUS, ExtractSettings(dendrite_aware=True))
+    np.testing.assert_array_equal(lax.kept, [True, False, True, True, False])
+
+
+def test_a_lower_bar_lets_weaker_ones_pass_and_noise_is_the_unit() -> None:
+    cells, traces = case(footprints(SHAPE, [(10, 10), (30, 30)]), [4, 40])
+    noise = np.ones(1600, np.float32)
+    snr = judge(cells, noise, traces, SHAPE, RADIUS, ExtractSettings()).quality["snr"]
+    settings = ExtractSettings(min_snr=1.2 * float(snr[0]))
+    np.testing.assert_array_equal(judge(cells, noise, traces, SHAPE, RADIUS, settings).kept, [False, True])
+    np.testing.assert_array_equal(judge(cells, noise, traces, SHAPE, RADIUS, settings, 0.6).kept, [True, True])
+
+
+def test_judging_nothing() -> None:
+    none = sparse.csr_array((0, 1600), dtype=np.float32)
+    verdict = judge(none, np.ones(1600, np.float32), np.zeros((0, 50), np.float32), SHAPE, RADIUS, ExtractSettings())
+    assert verdict.kept.shape == (0,)
+    assert verdict.kept.dtype == bool
+
+
+def merged(images: sparse.csr_array, traces: Any, limit: float = 0.8) -> Any:
+    return merge_duplicates(
+        sparse.csr_array(images).astype(np.float32), traces.astype(np.float32), SHAPE, RADIUS, limit
+    )
+
+
+def test_a_split_cell_becomes_one_and_its_neighbours_stay() -> None:
+    rng = RNG(4)
+    whole = footprints(SHAPE, [(20, 20), (20, 27), (8, 8)]).toarray().reshape(3, *SHAPE)
+    left, right = whole[0].copy(), whole[0].copy()
+    left[:, 20:] = 0
+    right[:, :20] = 0
+    right /= right.max()
+    pieces = sparse.csr_array(np.array([left / left.max(), whole[1], right, whole[2]]).reshape(4, -1))
+    traces = transients(rng, 3, 800, 25)
+    traces = traces[[0, 1, 0, 2]] * np.array([[0.7], [1], [1], [1]]) + rng.normal(size=(4, 800))
+    images, found, label = merged(pieces, traces)
+    assert images.shape[0] == len(found) == 3
+    assert label[0] == label[2]
+    assert len(set(label)) == 3
+    one = images.toarray()[label[0]]
+    assert one.max() == pytest.approx(1)
+    assert one @ whole[0].ravel() / np.linalg.norm(one) / np.linalg.norm(whole[0]) > 0.97
+    np.testing.assert_array_equal(found[label[0]], traces[2].astype(np.float32))  # the stronger piece's
+    again = merged(images, found)
+    np.testing.assert_array_equal(again[2], np.arange(3))
+    np.testing.assert_array_equal(again[0].toarray(), images.toarray())
+
+
+def test_cells_that_fire_together_far_apart_and_neighbours_that_do_not_stay_two() -> None:
+    rng = RNG(5)
+    trace = transients(rng, 1, 800, 25)[0]
+    together = np.array([trace, trace]) + rng.normal(size=(2, 800))
+    assert merged(footprints(SHAPE, [(8, 8), (30, 30)]), together)[0].shape[0] == 2
+    apart = transients(rng, 2, 800, 25) + rng.normal(size=(2, 800))
+    assert merged(footprints(SHAPE, [(20, 20), (20, 22)]), apart)[0].shape[0] == 2
+    assert merged(footprints(SHAPE, [(20, 20), (20, 22)]), together)[0].shape[0] == 1
+    noise = rng.normal(size=(2, 800))
+    assert merged(footprints(SHAPE, [(20, 20), (20, 20)]), noise)[0].shape[0] == 2  # no events, nothing to compare
+
+
+def test_a_chain_is_one_cell_and_the_order_does_not_matter() -> None:
+    rng = RNG(6)
+    images = footprints(SHAPE, [(20, 12), (20, 17), (20, 22), (5, 35)])
+    traces = np.array([transients(rng, 1, 800, 25)[0]] * 3 + [transients(rng, 1, 800, 25)[0]])
+    traces = traces + rng.normal(size=(4, 800))
+    first = merged(images, traces)
+    assert first[0].shape[0] == 2
+    order = np.array([3, 1, 2, 0])
+    second = merged(images[order], traces[order])
+    assert second[0].shape[0] == 2
+    big, other = first[0].toarray()[first[2][0]], second[0].toarray()[second[2][3]]
+    np.testing.assert_allclose(big, other, atol=1e-6)
+
+
+def test_merging_none_and_one() -> None:
+    images = footprints(SHAPE, [(20, 20)])
+    for n in (0, 1):
+        found, traces, label = merged(images[:n], np.ones((n, 30)))
+        assert found.shape[0] == len(traces) == len(label) == n
