@@ -68,7 +68,9 @@ def subtract_components(
 
 
 @numba.njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
-def _gain(movie, cells, cell_traces, hats, hat_traces, kappa, stride, start_gain, start_offset, gain, offset, certainty):  # type: ignore[no-untyped-def]
+def _gain(  # type: ignore[no-untyped-def]
+    movie, cells, cell_traces, hats, hat_traces, kappa, stride, start_gain, start_offset, gain, offset, certainty
+):
     n_frames = movie.shape[1]
     cell_start, cell_index, cell_weight = cells
     hat_start, hat_index, hat_weight = hats

@@ -269,7 +269,7 @@ def _solve(  # type: ignore[no-untyped-def]
             for f in range(width):
                 x[c, f] = max(start[c, t0 + f], lower[c])
         for iteration in range(n_steps + 1):
-            quadratic = cold and iteration == 0
+            quadratic = cold and iteration == 0 and n_steps > 0
             _accumulate(
                 movie,
                 offset,
@@ -296,7 +296,7 @@ def _solve(  # type: ignore[no-untyped-def]
             if iteration == n_steps:
                 break
             largest = _descend(edges[0], edges[1], edges[2], energy, lower, x, gradient, curvature, step)
-            if largest < tolerance and not undone:
+            if largest < tolerance and not undone and not quadratic:
                 break
             for c in range(n_cells):
                 for f in range(BLOCK):

@@ -29,7 +29,11 @@ BLANK = 2  # px around a refused seed that are emptied, so that it is not met ag
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
 def _trace_step(movie, r0, c0, s, support, n_support, kappa, x, top, bottom, n_newton):  # type: ignore[no-untyped-def]
-    """Newton steps of every frame's one-dimensional robust problem, from ``x``."""
+    """Newton steps of every frame's one-dimensional robust problem, from ``x``; returns the noise of the trace.
+
+    The noise is that of the last step before it is cut off at zero: of a trace that is zero most of the time, the
+    median second difference is zero as well.
+    """
     n_frames = len(x)
     side = s.shape[1]
     for _ in range(n_newton):
@@ -51,7 +55,9 @@ def _trace_step(movie, r0, c0, s, support, n_support, kappa, x, top, bottom, n_n
             floor += a * a
         floor *= np.float32(0.02)
         for t in range(n_frames):
-            x[t] = max(np.float32(0), x[t] + top[t] / max(bottom[t], floor))
+            top[t] = x[t] + top[t] / max(bottom[t], floor)
+            x[t] = max(np.float32(0), top[t])
+    return _noise(top)
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
@@ -174,7 +180,10 @@ def _first_image(movie, r0, c0, inside, half, x, s, active):  # type: ignore[no-
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
 def _fit_one(movie, inside, r0, c0, half, kappa, s, x):  # type: ignore[no-untyped-def]
-    """Alternate trace and image of one seed, in place; returns the pixels of the support, 0 where nothing is left."""
+    """Alternate trace and image of one seed, in place.
+
+    Returns the pixels of the support, 0 where nothing is left, and the noise of the trace.
+    """
     n_frames = movie.shape[2]
     side = 2 * half + 1
     top = np.empty(n_frames, np.float32)
@@ -186,6 +195,7 @@ def _fit_one(movie, inside, r0, c0, half, kappa, s, x):  # type: ignore[no-untyp
     old_x = np.zeros(n_frames, np.float32)
     x[:] = 0
     count = np.float32(0)
+    noise = np.float32(0)
     for u in range(half - 1, half + 2):
         for v in range(half - 1, half + 2):
             y, z = r0 + u, c0 + v
@@ -196,7 +206,7 @@ def _fit_one(movie, inside, r0, c0, half, kappa, s, x):  # type: ignore[no-untyp
     _first_image(movie, r0, c0, inside, half, x, s, active)
     peak = s.max()
     if peak <= 0:
-        return 0
+        return 0, noise
     s /= peak
     for u in range(side):  # the first image only says where: its brighter part
         for v in range(side):
@@ -207,22 +217,23 @@ def _fit_one(movie, inside, r0, c0, half, kappa, s, x):  # type: ignore[no-untyp
     for turn in range(ROUNDS):
         n_support = _keep_seed_component(s, half, queue, mark)
         if n_support == 0:
-            return 0
-        _trace_step(movie, r0, c0, s, queue, n_support, kappa, x, top, bottom, 3 if turn == 0 else 2)
+            return 0, noise
+        noise = _trace_step(movie, r0, c0, s, queue, n_support, kappa, x, top, bottom, 3 if turn == 0 else 2)
         peak = x.max()
-        level = min(np.float32(3 * 1.4142) * _noise(x), np.float32(0.5) * peak)
+        level = min(np.float32(3 * 1.4142) * noise, np.float32(0.5) * peak)
         n_active = 0
         for t in range(n_frames):
             if x[t] > level:
                 active[n_active] = t
                 n_active += 1
         if n_active == 0:
-            return 0
+            return 0, noise
         peak = _image_step(movie, r0, c0, inside, x, active, n_active, kappa, s)
         if peak <= 0:
-            return 0
+            return 0, noise
         s /= peak
         x *= peak
+        noise *= peak
         n_support = _keep_seed_component(s, half, queue, mark)
         moved_s = np.abs(s - old_s).sum() / max(s.sum(), np.float32(1e-6))
         moved_x = np.abs(x - old_x).sum() / max(x.sum(), np.float32(1e-6))
@@ -230,13 +241,15 @@ def _fit_one(movie, inside, r0, c0, half, kappa, s, x):  # type: ignore[no-untyp
         old_x[:] = x
         if moved_s < SETTLED and moved_x < SETTLED:
             break
-    return n_support
+    return n_support, noise
 
 
 @numba.njit(cache=True, parallel=True)
-def _fit(movie, inside, seeds, half, kappa, images, traces, areas):  # type: ignore[no-untyped-def]
+def _fit(movie, inside, seeds, half, kappa, images, traces, areas, noise):  # type: ignore[no-untyped-def]
     for i in numba.prange(len(seeds)):
-        areas[i] = _fit_one(movie, inside, seeds[i, 0] - half, seeds[i, 1] - half, half, kappa, images[i], traces[i])
+        areas[i], noise[i] = _fit_one(
+            movie, inside, seeds[i, 0] - half, seeds[i, 1] - half, half, kappa, images[i], traces[i]
+        )
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
@@ -255,8 +268,9 @@ def _subtract_one(movie, inside, r0, c0, s, grow):  # type: ignore[no-untyped-de
                 for t in range(n_frames):
                     x[t] += a * row[t]
     for t in range(n_frames):
-        x[t] = max(np.float32(0), x[t] / energy)
+        x[t] /= energy
     level = min(np.float32(3 * 1.4142) * _noise(x), np.float32(0.5) * x.max())
+    x[:] = np.maximum(x, np.float32(0))
     active = np.flatnonzero(x > level)
     total = np.float32(1e-6)
     for i in range(len(active)):
@@ -306,12 +320,15 @@ class SeedFits:
         ``(n, n_frames)`` float32, zero where the fit failed.
     areas : numpy.ndarray
         ``(n,)`` pixels of the support; 0 where the fit failed.
+    noise : numpy.ndarray
+        ``(n,)`` float32 noise of each trace, as it was before it was cut off at zero.
     """
 
     seeds: NDArray[np.int64]
     images: Float32
     traces: Float32
     areas: NDArray[np.int64]
+    noise: Float32
 
 
 def fit_seeds(movie: Float32, inside: NDArray[np.bool_], seeds: NDArray[np.int64], half: int, kappa: float) -> SeedFits:
@@ -335,12 +352,10 @@ def fit_seeds(movie: Float32, inside: NDArray[np.bool_], seeds: NDArray[np.int64
     -------
     SeedFits
     """
-    side = 2 * half + 1
-    n = len(seeds)
-    fits = SeedFits(
-        seeds, np.zeros((n, side, side), np.float32), np.zeros((n, movie.shape[2]), np.float32), np.zeros(n, np.int64)
-    )
-    _fit(movie, inside, seeds, half, np.float32(kappa), fits.images, fits.traces, fits.areas)
+    side, n, n_frames = 2 * half + 1, len(seeds), movie.shape[2]
+    images, traces = np.zeros((n, side, side), np.float32), np.zeros((n, n_frames), np.float32)
+    fits = SeedFits(seeds, images, traces, np.zeros(n, np.int64), np.zeros(n, np.float32))
+    _fit(movie, inside, seeds, half, np.float32(kappa), images, traces, fits.areas, fits.noise)
     fits.images[fits.areas == 0] = 0
     fits.traces[fits.areas == 0] = 0
     return fits
