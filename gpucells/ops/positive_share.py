@@ -1,0 +1,87 @@
+"""In what share of a cell's pixels a frame is brighter than the model: what adaptive kappa is estimated from.
+
+``share[c, t] = #{p in c : movie[p, t] - sum_k footprints[k, p] traces[k, t] > 0} / #{p in c}`` with the pixels of cell
+c those where its footprint is above a share of its maximum (.01 in EXTRACT 1.3). Light that the model lacks makes it
+larger than a half.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from gpucells.ops.robust_traces import OverlapGraph
+
+Float32 = NDArray[np.float32]
+
+BLOCK = 256  # frames a block: its counts stay in the cache
+LEVEL = 0.01  # share of a footprint's maximum that belongs to the cell (EXTRACT 1.3)
+
+
+@numba.njit(cache=True, parallel=True, fastmath=True)
+def _count(movie, pixels, start, cells, weights, least, traces, out):  # type: ignore[no-untyped-def]
+    n_frames = movie.shape[1]
+    for b in numba.prange((n_frames + BLOCK - 1) // BLOCK):
+        t0 = b * BLOCK
+        width = min(BLOCK, n_frames - t0)
+        residual = np.empty(BLOCK, np.float32)
+        for i in range(len(pixels)):
+            p = pixels[i]
+            for f in range(width):
+                residual[f] = movie[p, t0 + f]
+            for e in range(start[i], start[i + 1]):
+                row = traces[cells[e]]
+                a = weights[e]
+                for f in range(width):
+                    residual[f] -= a * row[t0 + f]
+            for e in range(start[i], start[i + 1]):
+                if weights[e] > least[cells[e]]:
+                    row = out[cells[e]]
+                    for f in range(width):
+                        row[t0 + f] += np.float32(1) if residual[f] > 0 else np.float32(0)
+
+
+def positive_share(
+    movie: Float32,
+    footprints: sparse.csr_array,
+    traces: Float32,
+    *,
+    level: float = LEVEL,
+    graph: OverlapGraph | None = None,
+) -> Float32:
+    """Count where the residual is positive.
+
+    Parameters
+    ----------
+    movie : numpy.ndarray
+        ``(n_pixels, n_frames)`` float32 without baseline and background.
+    footprints : scipy.sparse.csr_array
+        ``(n_cells, n_pixels)`` float32, non-negative.
+    traces : numpy.ndarray
+        ``(n_cells, n_frames)`` float32.
+    level : float
+        Share of a footprint's maximum above which a pixel belongs to the cell.
+    graph : OverlapGraph, optional
+        Of ``footprints``, where it is at hand.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n_cells, n_frames)`` float32 in 0 to 1; a half where a cell has no pixel.
+    """
+    n_cells, n_frames = footprints.shape[0], movie.shape[1]
+    out = np.zeros((n_cells, n_frames), np.float32)
+    if n_cells == 0:
+        return out
+    graph = graph or OverlapGraph.of(footprints)
+    peak = np.zeros(n_cells, np.float32)
+    np.maximum.at(peak, graph.cells, graph.weights)
+    least = np.float32(level) * peak
+    size = np.bincount(graph.cells[graph.weights > least[graph.cells]], minlength=n_cells)
+    model = np.ascontiguousarray(traces, np.float32)
+    _count(movie, graph.pixels, graph.start, graph.cells, graph.weights, least, model, out)
+    out /= np.maximum(size, 1).astype(np.float32)[:, None]
+    out[size == 0] = 0.5
+    return out
