@@ -68,7 +68,19 @@ def extract_cells(
 
 
 def plan_run(movie: Movie, method: str, run: RunSettings, settings: dict[str, Any] | None = None) -> Plan:
-    """Say what :func:`extract_cells` would do, without doing it; ``lines()`` of the result is for people."""
+    """Say what :func:`extract_cells` would do, without doing it; ``lines()`` of the result is for people.
+
+    Parameters
+    ----------
+    movie : Movie
+        Opened with :func:`gpucells.open_movie`.
+    method : str
+        Name of a method.
+    run : RunSettings
+        Preset, cell diameter, device, memory.
+    settings : dict, optional
+        The method's own settings by name.
+    """
     return make_plan(movie, method, run, settings or {})
 
 
@@ -93,7 +105,7 @@ def _run(movie: Movie, method: str, run: RunSettings, values: dict[str, Any], pr
             components.gain, plan.settings,
         )  # fmt: skip
         traces, _ = final_traces(
-            movie, solver, components.traces, components.field, plan.factor,
+            movie, solver, components.traces, components.field, plan.factor, plan.settings.trace_output_option,
             lambda done, total: clock.tell("traces", done, total, "frames"),
         )  # fmt: skip
     with clock.stage("assemble"):

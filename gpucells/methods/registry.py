@@ -4,10 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gpucells.errors import SettingsError
-from gpucells.settings import Preset, Settings, nearest
+from gpucells.settings import Preset, nearest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from scipy import sparse
+
+    from gpucells.model.components import Components
+
+    Float32 = NDArray[np.float32]
+
+
+class MethodSettings(Protocol):
+    """What a run needs to know of any method's settings; the rest is between the method and its user."""
+
+    @property
+    def downsample_time_by(self) -> int | None:
+        """Frames averaged into one; None for what the transients' decay allows."""
+
+    @property
+    def min_tau_after_downsampling(self) -> float:
+        """Frames that a transient's decay keeps after averaging."""
+
+    @property
+    def trace_output_option(self) -> str:
+        """``"none"`` where the solver's own traces are the final ones."""
+
+    def model_dump(self) -> dict[str, Any]:
+        """Every setting by name."""
+
+
+class Background(Protocol):
+    """Nodes of the background field over the whole image, so that all tiles share them."""
+
+    def images(self, rows: slice, columns: slice) -> sparse.csr_array:
+        """Return all nodes ``(n_nodes, n_pixels)`` on a box of the image; those that miss it are empty rows."""
+
+
+class TraceSolver(Protocol):
+    """Solves traces for footprints that do not change, any number of frames at a time."""
+
+    def solve_together(self, frames: Float32, start: Float32 | None) -> tuple[Float32, Float32]:
+        """Solve cells and background without constraint."""
+
+    def denoise(self, field: Float32) -> Float32:
+        """Denoise the background's amplitudes over all frames."""
+
+    def lower_bounds(self, traces: Float32) -> Float32:
+        """Bounds of the final traces, from the unconstrained ones."""
+
+    def solve_cells(self, frames: Float32, field: Float32, lower: Float32, start: Float32) -> Float32:
+        """Solve the cells alone, on top of a known background."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +71,8 @@ class Method:
         Key, and what people call it.
     settings : callable
         Settings of a preset with values on top.
+    background : callable
+        Nodes of the background field: of the image's shape, the cell radius (px) and the settings.
     solve : callable
         Footprints and traces of one tile.
     trace_solver : callable
@@ -28,17 +81,21 @@ class Method:
 
     name: str
     title: str
-    settings: Callable[[Preset, dict[str, Any]], Settings]
-    solve: Callable[..., Any]
-    trace_solver: Callable[..., Any]
+    settings: Callable[[Preset, dict[str, Any]], MethodSettings]
+    background: Callable[[tuple[int, int], float, Any], Background]
+    solve: Callable[..., Components]
+    trace_solver: Callable[..., TraceSolver]
 
 
 def _extract() -> Method:
+    from gpucells.methods.extract.background import HatGrid
     from gpucells.methods.extract.settings import ExtractSettings
     from gpucells.methods.extract.solve import solve
     from gpucells.methods.extract.traces import TraceSolver
 
-    return Method("extract", "EXTRACT (Inan et al. 2021)", ExtractSettings.for_preset, solve, TraceSolver)
+    return Method(
+        "extract", "EXTRACT (Inan et al. 2021)", ExtractSettings.for_preset, HatGrid.for_settings, solve, TraceSolver
+    )
 
 
 _METHODS: dict[str, Callable[[], Method]] = {"extract": _extract}

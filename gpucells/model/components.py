@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,4 +64,4 @@ class Components:
     field: Float32
     quality: dict[str, Float32]
     rejected: Rejected
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = dataclasses.field(default=())

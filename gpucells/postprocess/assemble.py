@@ -76,7 +76,21 @@ def assemble(
 
 
 def provenance(movie: Movie, device: str, seed: int, costs: list[StageCost], warnings: tuple[str, ...]) -> Provenance:
-    """Say where a result came from."""
+    """Say where a result came from.
+
+    Parameters
+    ----------
+    movie : Movie
+        The source; three of its frames are read.
+    device : str
+        ``"cpu"`` or ``"cuda:0"``.
+    seed : int
+        Of everything random.
+    costs : list of StageCost
+        What each stage took.
+    warnings : tuple of str
+        What the user should know.
+    """
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

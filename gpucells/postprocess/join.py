@@ -59,37 +59,33 @@ def join_tiles(
     single = _singles(footprints, depth, owner)
     maps = {name: np.zeros(image_shape, np.float32) for name in ("baseline", "noise", "gain")}
     for tile, part in zip(tiles, parts, strict=True):
-        inner = _core_within(tile)
         for name, image in maps.items():
-            image[tile.core_rows, tile.core_columns] = getattr(part, name).reshape(tile.shape)[inner]
-    gather = lambda arrays, keep: np.concatenate([a[c.kept] for a, c in zip(arrays, keep, strict=True)])  # noqa: E731
+            image[tile.core_rows, tile.core_columns] = getattr(part, name).reshape(tile.shape)[tile.core_within]
     names = parts[0].quality
     return Components(
         footprints=sparse.csr_array(footprints[single]),
-        traces=gather([part.traces for part in parts], found)[single],
+        traces=_gather([part.traces for part in parts], found)[single],
         baseline=maps["baseline"].ravel(), noise=maps["noise"].ravel(), gain=maps["gain"].ravel(),
         field=_join_fields(parts),
-        quality={name: gather([part.quality[name] for part in parts], found)[single] for name in names},
+        quality={name: _gather([part.quality[name] for part in parts], found)[single] for name in names},
         rejected=Rejected(
             sparse.csr_array(sparse.vstack([cells.footprints[cells.kept] for cells in tried])),
-            gather([part.rejected.traces for part in parts], tried),
+            _gather([part.rejected.traces for part in parts], tried),
             tuple(
                 reason
                 for part, cells in zip(parts, tried, strict=True)
                 for reason, keep in zip(part.rejected.reasons, cells.kept, strict=True)
                 if keep
             ),
-            {name: gather([part.rejected.quality[name] for part in parts], tried) for name in names},
+            {name: _gather([part.rejected.quality[name] for part in parts], tried) for name in names},
         ),
         warnings=tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
     )  # fmt: skip
 
 
-def _core_within(tile: Tile) -> tuple[slice, slice]:
-    return tuple(  # type: ignore[return-value]
-        slice(core.start - outer.start, core.stop - outer.start)
-        for core, outer in ((tile.core_rows, tile.rows), (tile.core_columns, tile.columns))
-    )
+def _gather(arrays: list[Float32], cells: list[_Cells]) -> Float32:
+    """Concatenate what belongs to the cells that each tile keeps."""
+    return np.concatenate([array[some.kept] for array, some in zip(arrays, cells, strict=True)])
 
 
 def _of_core(tile: Tile, footprints: sparse.csr_array, image_shape: tuple[int, int], margin_px: float) -> _Cells:
@@ -117,7 +113,7 @@ def _of_core(tile: Tile, footprints: sparse.csr_array, image_shape: tuple[int, i
 
 
 def _singles(footprints: sparse.csr_array, depth: NDArray[np.float64], owner: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Indices of the cells that stay when each cell that two tiles found is counted once."""
+    """Return the indices of the cells that stay when each cell that two tiles found is counted once."""
     norm = np.sqrt(np.asarray(footprints.multiply(footprints).sum(axis=1), np.float64).ravel())
     overlap = sparse.coo_array(sparse.triu(footprints @ footprints.T, k=1))
     first, second = overlap.coords

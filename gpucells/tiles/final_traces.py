@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from gpucells.methods.extract.traces import TraceSolver
+from gpucells.methods.registry import TraceSolver
 from gpucells.model.movie import Movie
 from gpucells.tiles.frames import blocks, frames_per_block
 
@@ -15,7 +15,22 @@ Float32 = NDArray[np.float32]
 
 
 def stretch(traces: Float32, factor: int, n_frames: int) -> Float32:
-    """Interpolate averaged traces ``(n, n_averaged)`` to the full rate ``(n, n_frames)``."""
+    """Interpolate averaged traces to the full rate.
+
+    Parameters
+    ----------
+    traces : numpy.ndarray
+        ``(n, n_averaged)``.
+    factor : int
+        Frames that were averaged into one.
+    n_frames : int
+        Frames of the movie; those after the last whole average repeat it.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n, n_frames)`` float32.
+    """
     if factor == 1 and traces.shape[1] == n_frames:
         return traces
     centres = (np.arange(traces.shape[1]) + 0.5) * factor - 0.5
@@ -32,6 +47,7 @@ def final_traces(
     traces: Float32,
     field: Float32,
     factor: int,
+    option: str,
     report: Callable[[float, float], None],
 ) -> tuple[Float32, Float32]:
     """Solve traces and background of the whole movie.
@@ -46,6 +62,8 @@ def final_traces(
         Averaged in time, where to begin: ``(n_cells, n)``, ``(n_hats, n)``.
     factor : int
         Frames that were averaged into one.
+    option : str
+        The method's ``trace_output_option``; ``"none"`` leaves the averaged traces as they are, stretched.
     report : callable
         Told frames done and total, over both passes.
 
@@ -57,7 +75,7 @@ def final_traces(
         ``(n_hats, n_frames)`` float32, denoised.
     """
     n_frames, n_cells = movie.n_frames, len(traces)
-    if solver.settings.trace_output_option == "none":
+    if option == "none":
         return stretch(traces, factor, n_frames), stretch(field, factor, n_frames)
     together = stretch(np.concatenate([traces, field]), factor, n_frames)
     length = frames_per_block(movie, multiple=128)

@@ -13,7 +13,17 @@ BLOCK_BYTES = 48 * 2**20  # float32 bytes of a block of frames
 
 
 def frames_per_block(movie: Movie, multiple: int = 1, budget_bytes: int = BLOCK_BYTES) -> int:
-    """Return how many frames a block may have, a multiple of ``multiple``."""
+    """Return how many frames a block may have.
+
+    Parameters
+    ----------
+    movie : Movie
+        The source.
+    multiple : int
+        The result is a multiple of it, and at least it.
+    budget_bytes : int
+        Size of the block as float32.
+    """
     fit = budget_bytes // (4 * movie.height * movie.width)
     return max(multiple, int(fit) // multiple * multiple)
 
@@ -36,6 +46,15 @@ def blocks(movie: Movie, n_frames: int) -> Iterator[tuple[slice, NDArray[np.floa
 def probe(movie: Movie, n_frames: int, n_blocks: int = 3) -> list[NDArray[np.float32]]:
     """Read a few blocks of consecutive frames, evenly spread: enough to know noise, cell size and decay.
 
+    Parameters
+    ----------
+    movie : Movie
+        The source.
+    n_frames : int
+        Frames to read in all.
+    n_blocks : int
+        Places to read them at.
+
     Returns
     -------
     list of numpy.ndarray
@@ -46,3 +65,30 @@ def probe(movie: Movie, n_frames: int, n_blocks: int = 3) -> list[NDArray[np.flo
     length = n_frames // n_blocks
     starts = np.linspace(0, movie.n_frames - length, n_blocks).astype(int)
     return [np.asarray(movie.read(slice(int(start), int(start) + length)), np.float32) for start in starts]
+
+
+def blocks_within(movie: Movie, n_frames: int, margin: int) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
+    """Read the movie block by block, each with some frames of its neighbours.
+
+    Parameters
+    ----------
+    movie : Movie
+        The source.
+    n_frames : int
+        Frames of a block.
+    margin : int
+        Frames of its neighbours on either side.
+
+    Yields
+    ------
+    slice
+        The block's own frames.
+    slice
+        The frames that were read: up to ``margin`` more on either side.
+    numpy.ndarray
+        ``(n, height, width)`` float32, what was read.
+    """
+    for start in range(0, movie.n_frames, n_frames):
+        stop = min(start + n_frames, movie.n_frames)
+        read = slice(max(0, start - margin), min(stop + margin, movie.n_frames))
+        yield slice(start, stop), read, np.asarray(movie.read(read), np.float32)

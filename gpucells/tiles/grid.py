@@ -28,6 +28,14 @@ class Tile:
     columns: slice
 
     @property
+    def core_within(self) -> tuple[slice, slice]:
+        """The core, counted from the corner of the tile's box."""
+        return (
+            slice(self.core_rows.start - self.rows.start, self.core_rows.stop - self.rows.start),
+            slice(self.core_columns.start - self.columns.start, self.core_columns.stop - self.columns.start),
+        )
+
+    @property
     def shape(self) -> tuple[int, int]:
         """``(height, width)`` with the halo."""
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
@@ -39,7 +47,17 @@ class Tile:
 
 
 def cut(image_shape: tuple[int, int], n_rows: int, n_columns: int, halo_px: int) -> list[Tile]:
-    """Cut an image into ``n_rows x n_columns`` tiles of nearly equal cores."""
+    """Cut an image into tiles of nearly equal cores.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(height, width)``.
+    n_rows, n_columns : int
+        Tiles along each axis.
+    halo_px : int
+        Width of the halo (px); it ends at the image's border.
+    """
     height, width = image_shape
     tiles = []
     for i in range(n_rows):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gpucells.device.discover import choose_device
 from gpucells.device.memory import free_host_memory_bytes
 from gpucells.errors import InputError
-from gpucells.methods.registry import Method, find_method
+from gpucells.methods.registry import Background, Method, MethodSettings, find_method
 from gpucells.model.movie import Movie
 from gpucells.ops.difference_noise import difference_noise
 from gpucells.preprocess.estimate import estimate
@@ -54,7 +54,7 @@ class Plan:
 
     movie: Movie
     method: Method
-    settings: object
+    settings: MethodSettings
     device: str
     radius_px: float
     factor: int
@@ -65,25 +65,30 @@ class Plan:
 
     def full_rate_noise(self, averaged: Float32) -> Float32:
         """``(n_pixels,)`` noise at the full rate, no pixel quieter than the solver took it to be."""
-        return np.maximum(self.noise.ravel(), averaged * np.float32(0.5 * np.sqrt(self.factor)))
+        floor = averaged * np.float32(0.5 * np.sqrt(self.factor))
+        return np.asarray(np.maximum(self.noise.ravel(), floor), np.float32)
+
+    def background(self) -> Background:
+        """Nodes of the background field over the whole image."""
+        return self.method.background((self.movie.height, self.movie.width), self.radius_px, self.settings)
 
     def record(self, run: RunSettings) -> dict[str, object]:
         """Every setting of the run, with the values that were estimated."""
         return {
             "run": run.model_dump(),
-            self.method.name: self.settings.model_dump(),  # type: ignore[attr-defined]
+            self.method.name: self.settings.model_dump(),
             "estimated": {"cell_diameter_px": 2 * self.radius_px, "downsample_time_by": self.factor},
         }
 
     def lines(self) -> list[str]:
         """Describe the plan for a person, with sizes in bytes."""
         movie = self.movie
+        size = f"{movie.n_frames} frames of {movie.height} x {movie.width}"
         averaged = movie.n_frames // self.factor
         largest = max(tile.n_pixels for tile in self.tiles)
         cut = "whole image" if len(self.tiles) == 1 else f"{len(self.tiles)} tiles, halo included"
         return [
-            f"movie       {movie.source}: {movie.n_frames} frames of {movie.height} x {movie.width}, {movie.dtype}, "
-            f"{movie.n_bytes:,} bytes",
+            f"movie       {movie.source}: {size}, {movie.dtype}, {movie.n_bytes:,} bytes",
             f"method      {self.method.title} on {self.device}",
             f"cells       {2 * self.radius_px:.1f} px across",
             f"averaging   {self.factor} frames into one: {averaged} frames while cells are found and refined",
@@ -96,6 +101,17 @@ class Plan:
 
 def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, object]) -> Plan:
     """Look at a few frames and decide.
+
+    Parameters
+    ----------
+    movie : Movie
+        The source.
+    method : str
+        Name in the registry.
+    run : RunSettings
+        Preset, cell diameter, device, memory.
+    values : dict
+        The method's own settings by name.
 
     Raises
     ------
@@ -125,9 +141,9 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
     estimated = estimate(seen, inside, run.cell_diameter_px)
     noise = difference_noise(np.ascontiguousarray(seen.reshape(len(seen), -1).T)).reshape(inside.shape)
     radius = estimated.diameter_px / 2
-    factor = settings.downsample_time_by  # type: ignore[attr-defined]
+    factor = settings.downsample_time_by
     if factor is None:
-        factor = max(1, round(estimated.decay_frames / settings.min_tau_after_downsampling))  # type: ignore[attr-defined]
+        factor = max(1, round(estimated.decay_frames / settings.min_tau_after_downsampling))
     factor = max(1, min(factor, movie.n_frames // FEWEST_FRAMES))
     halo = int(np.ceil(HALO_RADII * radius))
     tiles = plan_tiles(

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from gpucells.device.stage_clock import StageClock
-from gpucells.methods.extract.background import HatGrid
 from gpucells.model.components import Components
 from gpucells.tiles.plan import Plan
 from gpucells.tiles.working_movie import Summary, WorkingMovie, each_tile
@@ -17,22 +16,28 @@ from gpucells.tiles.working_movie import Summary, WorkingMovie, each_tile
 Float32 = NDArray[np.float32]
 
 
-def _grid(plan: Plan) -> HatGrid:
-    spacing = plan.settings.background_spacing * plan.radius_px  # type: ignore[attr-defined]
-    return HatGrid.over((plan.movie.height, plan.movie.width), spacing)
-
-
 def whole_image_hats(plan: Plan) -> sparse.csr_array:
     """Return the background's nodes over the whole image, no rows where there is no background."""
-    grid = _grid(plan)
-    hats = grid.images(slice(0, plan.movie.height), slice(0, plan.movie.width))
-    return hats if plan.settings.background == "local" else hats[:0]  # type: ignore[attr-defined]
+    return plan.background().images(slice(0, plan.movie.height), slice(0, plan.movie.width))
 
 
 def solve_tiles(
     plan: Plan, working: WorkingMovie, summary: Summary, clock: StageClock, correlate: Callable[[Float32], Float32]
 ) -> tuple[list[Components], Float32]:
     """Solve every tile.
+
+    Parameters
+    ----------
+    plan : Plan
+        Method, settings, cell radius.
+    working : WorkingMovie
+        The tiles' movies; each is taken once.
+    summary : Summary
+        Of the whole movie.
+    clock : StageClock
+        Times the stages and passes progress on.
+    correlate : callable
+        Makes the local correlation image of a movie ``(height, width, n_frames)``.
 
     Returns
     -------
@@ -41,18 +46,13 @@ def solve_tiles(
     correlation : numpy.ndarray
         ``(height, width)`` local correlation image.
     """
-    grid = _grid(plan)
+    grid = plan.background()
     parts = []
     correlation = np.zeros(summary.mean.shape, np.float32)
     n_tiles = len(working.tiles)
     for index, (tile, movie) in enumerate(each_tile(working)):
         with clock.stage("summary images"):
-            movie -= movie.mean(axis=2, keepdims=True)
-            image = correlate(movie)
-            rows = slice(tile.core_rows.start - tile.rows.start, tile.core_rows.stop - tile.rows.start)
-            columns = slice(tile.core_columns.start - tile.columns.start, tile.core_columns.stop - tile.columns.start)
-            correlation[tile.core_rows, tile.core_columns] = image[rows, columns]
-            movie += summary.mean[tile.rows, tile.columns, None]
+            correlation[tile.core_rows, tile.core_columns] = _centred(movie, correlate)[tile.core_within]
 
         def report(stage: str, done: float, total: float, unit: str, index: int = index) -> None:
             name = stage if n_tiles == 1 else f"{stage}, tile {index + 1} of {n_tiles}"
@@ -66,3 +66,12 @@ def solve_tiles(
                 )
             )  # fmt: skip
     return parts, correlation
+
+
+def _centred(movie: Float32, correlate: Callable[[Float32], Float32]) -> Float32:
+    """Correlate a movie without its mean, which single precision would drown it in; the movie stays what it was."""
+    mean = movie.mean(axis=2, keepdims=True)
+    np.subtract(movie, mean, out=movie)
+    image = correlate(movie)
+    np.add(movie, mean, out=movie)
+    return image

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
+from gpucells.methods.extract.settings import ExtractSettings
+
 Float32 = NDArray[np.float32]
 
 GAIN_PRIOR_VARIANCE = 0.04  # gains are 1 +- 0.2 where the movie does not say
@@ -44,6 +46,13 @@ class HatGrid:
         axes = (np.linspace(0, max(n - 1, 1), max(2, round(n / spacing_px) + 1)) for n in image_shape)
         return cls(*axes)
 
+    @classmethod
+    def for_settings(cls, image_shape: tuple[int, int], radius_px: float, settings: ExtractSettings) -> HatGrid:
+        """Spread nodes as the settings say; none where they want no background."""
+        if settings.background == "none":
+            return cls(np.zeros(0), np.zeros(0))
+        return cls.over(image_shape, settings.background_spacing * radius_px)
+
     @property
     def n_hats(self) -> int:
         """Number of nodes."""
@@ -51,6 +60,8 @@ class HatGrid:
 
     def images(self, rows: slice, columns: slice) -> sparse.csr_array:
         """Return all hats ``(n_hats, n_pixels)`` on a box of the image; those that miss it are empty rows."""
+        if self.n_hats == 0:
+            return sparse.csr_array((0, (rows.stop - rows.start) * (columns.stop - columns.start)), dtype=np.float32)
         along_y = _hats(np.arange(rows.start, rows.stop), self.rows)
         along_x = _hats(np.arange(columns.start, columns.stop), self.columns)
         return sparse.csr_array(sparse.kron(along_y, along_x, format="csr")).astype(np.float32)
@@ -67,7 +78,9 @@ def shrink_gain(gain: Float32, certainty: Float32) -> Float32:
     return np.clip(1 + (gain - 1) * weight, 0, LARGEST_GAIN).astype(np.float32)
 
 
-def denoise_field(field: Float32, footprints: sparse.csr_array, hats: sparse.csr_array, below: float) -> Float32:
+def denoise_field(
+    field: Float32, footprints: sparse.csr_array, hats: sparse.csr_array, below: float, averaged: int = 1
+) -> tuple[Float32, float]:
     """Wiener-filter the field's amplitudes in time.
 
     The variance that the regression gives each amplitude is known (the inverse of the joint Gram matrix, in units of
@@ -81,18 +94,22 @@ def denoise_field(field: Float32, footprints: sparse.csr_array, hats: sparse.csr
         ``(n_cells, n_pixels)``, ``(n_hats, n_pixels)`` in units of the noise.
     below : float
         Share of samples below kappa: the others count for nothing in the regression.
+    averaged : int
+        Frames of the noise's rate that each of the field's is the average of.
 
     Returns
     -------
-    numpy.ndarray
+    field : numpy.ndarray
         ``(n_hats, n_frames)`` float32.
+    fast : float
+        Share of the fastest sixteenth of the spectrum that is kept: near 0 where the field is slower than its frames.
     """
     live = np.flatnonzero(np.diff(hats.indptr))
     both = sparse.csr_array(sparse.vstack([footprints, hats[live]]))
     gram = (both @ both.T).toarray().astype(np.float64)
     gram[np.diag_indices_from(gram)] *= 1 + 1e-6
     gram[np.diag_indices_from(gram)] += 1e-12
-    variance = np.diag(np.linalg.inv(gram))[footprints.shape[0] :] / below
+    variance = np.diag(np.linalg.inv(gram))[footprints.shape[0] :] / (below * averaged)
     centred = field[live] - field[live].mean(axis=1, keepdims=True)
     spectrum = np.fft.rfft(centred, axis=1)
     power = np.abs(spectrum) ** 2 / field.shape[1] / np.maximum(variance, 1e-20)[:, None]
@@ -101,4 +118,4 @@ def denoise_field(field: Float32, footprints: sparse.csr_array, hats: sparse.csr
     kept = np.clip(1 - 1 / np.maximum(power, 1e-9), 0, 1)
     result = field.copy()
     result[live] += (np.fft.irfft(spectrum * kept, n=field.shape[1], axis=1) - centred).astype(np.float32)
-    return result
+    return result, float(kept[:, -max(1, kept.shape[1] // 16) :].mean())

@@ -1,4 +1,4 @@
-"""Greedy cell finding: batches of seeds, each fitted, judged and subtracted (Inan et al. 2021, section on cell finding).
+"""Greedy cell finding: batches of seeds, fitted, judged and subtracted (Inan et al. 2021, section on cell finding).
 
 A batch is every local maximum of the seed image whose window overlaps no brighter one's, so a round fits many seeds at
 once and its result depends neither on the order of the fits nor on how the image was cut into tiles.
@@ -30,6 +30,17 @@ def noise_threshold(image_shape: tuple[int, int], n_frames: int, radius_px: floa
 
     A pixel's brightest frame is the maximum of ``n_frames`` normal numbers; its 24 neighbours there follow it by their
     correlation, which is the filter's.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(height, width)``.
+    n_frames : int
+        Frames that are searched.
+    radius_px : float
+        Cell radius (px), which the filter is made for.
+    lowpass_cutoff : float
+        Corner of the filter, as a multiple of the cells' own corner frequency.
     """
     side = 2 * int(np.ceil(3 * radius_px)) + 9
     point = np.zeros((1, side, side), np.float32)

@@ -71,7 +71,25 @@ def judge(
     footprints: sparse.csr_array, noise: Float32, traces: Float32, image_shape: tuple[int, int], radius_px: float,
     settings: ExtractSettings, strictness: float = 1.0,
 ) -> Verdict:  # fmt: skip
-    """Measure candidates and say which are no cells; ``strictness`` below 1 lowers the bar while estimates are rough."""
+    """Measure candidates and say which are no cells.
+
+    Parameters
+    ----------
+    footprints : scipy.sparse.csr_array
+        ``(n_cells, n_pixels)``, maximum 1.
+    noise : numpy.ndarray
+        ``(n_pixels,)`` in the movie's units.
+    traces : numpy.ndarray
+        ``(n_cells, n_frames)`` without constraint.
+    image_shape : tuple of int
+        ``(height, width)``.
+    radius_px : float
+        Cell radius (px).
+    settings : ExtractSettings
+        The limits.
+    strictness : float
+        Below 1 lowers the bar, while estimates are rough.
+    """
     whitened = sparse.csr_array(footprints.multiply(1 / noise[None])).astype(np.float32)
     snr = effective_snr(whitened, traces, settings.neighbour_error)
     shape = footprint_shape(footprints, image_shape, levels=(BROAD,))
@@ -131,7 +149,7 @@ class Events:
 
     def correlation(self, first: NDArray[np.integer], second: NDArray[np.integer]) -> Float32:
         """Correlation of pairs of cells."""
-        return np.einsum("it,it->i", self.unit[first], self.unit[second])
+        return np.asarray(np.einsum("it,it->i", self.unit[first], self.unit[second]), np.float32)
 
 
 def find_echoes(
@@ -140,6 +158,19 @@ def find_echoes(
     """Say which candidates are dim copies of a bright neighbour: what its footprint leaves of its halo.
 
     A copy is active when the neighbour is, is at most half as bright, and lies within the reach of its window.
+
+    Parameters
+    ----------
+    footprints : scipy.sparse.csr_array
+        ``(n_cells, n_pixels)``.
+    traces : numpy.ndarray
+        ``(n_cells, n_frames)``.
+    image_shape : tuple of int
+        ``(height, width)``.
+    radius_px : float
+        Cell radius (px).
+    limit : float
+        Correlation of the transients above which a candidate is a copy.
     """
     n_cells = footprints.shape[0]
     echo = np.zeros(n_cells, bool)
@@ -157,6 +188,19 @@ def merge_duplicates(
     footprints: sparse.csr_array, traces: Float32, image_shape: tuple[int, int], radius_px: float, limit: float
 ) -> tuple[sparse.csr_array, Float32, NDArray[np.int64]]:
     """Merge touching candidates whose transients are one and the same.
+
+    Parameters
+    ----------
+    footprints : scipy.sparse.csr_array
+        ``(n_candidates, n_pixels)``.
+    traces : numpy.ndarray
+        ``(n_candidates, n_frames)``.
+    image_shape : tuple of int
+        ``(height, width)``.
+    radius_px : float
+        Cell radius (px).
+    limit : float
+        Correlation of the transients above which two are one.
 
     Returns
     -------

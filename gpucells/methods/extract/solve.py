@@ -15,8 +15,8 @@ Paper: Inan, Dinc et al. 2021, bioRxiv 2021.03.24.436279. ``docs/methods/extract
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ STRICTNESS = (0.6, 0.8)  # of the first rounds' judgement, while footprints are 
 Stage = Callable[[str, float, float, str], None]
 
 
-@dataclass
+@dataclasses.dataclass
 class State:
     """What the rounds change: a tile's movie in units of the noise, and the model of it."""
 
@@ -64,7 +64,7 @@ class State:
     gain: Float32
     offset: Float32
     baseline: Float32
-    dropped: list[tuple[sparse.csr_array, Float32, Verdict]] = field(default_factory=list)
+    dropped: list[tuple[sparse.csr_array, Float32, Verdict]] = dataclasses.field(default_factory=list)
 
     @property
     def kappa(self) -> Float32:
@@ -73,7 +73,7 @@ class State:
 
     def whitened(self) -> sparse.csr_array:
         """Footprints in units of the noise."""
-        return _scaled(self.footprints, 1 / self.noise)
+        return _scaled(self.footprints, np.float32(1) / self.noise)
 
     def background(self) -> sparse.csr_array:
         """Hats as each pixel shows them, in units of the noise."""
@@ -123,10 +123,7 @@ def solve(
         _solve_traces(state)
         _solve_gain(state)
         _solve_traces(state)
-    if start is None:
-        candidates = _find(state, report)
-    else:
-        candidates = start
+    candidates = _find(state, report) if start is None else start
     state.footprints = candidates
     state.traces = np.zeros((candidates.shape[0], movie.shape[2]), np.float32)
     for round_ in range(settings.max_iter):
@@ -189,7 +186,7 @@ def _solve_traces(state: State, lower: float = -np.inf) -> None:
 
 def _solve_gain(state: State) -> None:
     gain, offset, certainty = fit_gain(
-        state.movie, state.whitened(), state.traces, _scaled(state.hats, 1 / state.noise), state.field,
+        state.movie, state.whitened(), state.traces, _scaled(state.hats, np.float32(1) / state.noise), state.field,
         state.gain, state.offset, state.settings.kappa_std_ratio,
     )  # fmt: skip
     if state.hats.shape[0]:
