@@ -8,6 +8,7 @@ from reference.planted import footprints
 from scipy import sparse
 
 from gpucells.methods.extract.background import LARGEST_GAIN, HatGrid, denoise_field, shrink_gain
+from gpucells.methods.extract.settings import ExtractSettings
 
 
 @pytest.mark.parametrize("shape", [(64, 80), (7, 100), (1, 1), (1, 30), (2, 2)])
@@ -61,20 +62,46 @@ def field_of(slow_size: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, s
 def test_the_field_keeps_what_is_slow_and_loses_what_is_white() -> None:
     slow, estimated, cells, hats = field_of(3.0)
     given = estimated.copy()
-    found = denoise_field(estimated, cells, hats, 1.0)
+    found, fast = denoise_field(estimated, cells, hats, 1.0)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(estimated, given)
     before, after = ((estimated - slow) ** 2).mean(), ((found - slow) ** 2).mean()
     assert after < 0.35 * before
+    assert fast < 0.3
     size = (found * slow).sum(axis=1) / (slow**2).sum(axis=1)
     np.testing.assert_allclose(size, 1, atol=0.05)
 
 
 def test_a_field_of_noise_alone_mostly_goes_and_its_mean_stays() -> None:
     _, estimated, cells, hats = field_of(0.0)
-    found = denoise_field(estimated + 5, cells, hats, 1.0)
+    found, _ = denoise_field(estimated + 5, cells, hats, 1.0)
     assert found.std() < 0.5 * estimated.std()
     np.testing.assert_allclose(found.mean(axis=1), 5 + estimated.mean(axis=1), atol=1e-3)
+
+
+def test_light_that_flickers_is_kept_and_said_to_be_fast() -> None:
+    _, estimated, cells, hats = field_of(0.0)
+    flicker = estimated + np.random.default_rng(2).normal(0, 4, estimated.shape).astype(np.float32)
+    found, fast = denoise_field(flicker, cells, hats, 1.0)
+    assert fast > 0.7
+    assert np.corrcoef(found.ravel(), flicker.ravel())[0, 1] > 0.98
+
+
+def test_frames_that_are_averages_have_less_noise_to_lose() -> None:
+    _, estimated, cells, hats = field_of(0.0)
+    few, _ = denoise_field(estimated, cells, hats, 1.0)
+    many, fast = denoise_field(estimated, cells, hats, 1.0, averaged=8)
+    assert fast > 0.7
+    assert many.std() > 1.5 * few.std()
+
+
+def test_no_background_is_no_hats() -> None:
+    settings = ExtractSettings(background="none")
+    grid = HatGrid.for_settings((30, 40), 5.0, settings)
+    assert grid.n_hats == 0
+    assert grid.images(slice(0, 10), slice(5, 40)).shape == (0, 350)
+    local = HatGrid.for_settings((30, 40), 5.0, ExtractSettings(background_spacing=2.0))
+    np.testing.assert_array_equal(local.rows, HatGrid.over((30, 40), 10.0).rows)
 
 
 def test_hats_that_miss_the_tile_stay_as_they_are() -> None:
@@ -82,7 +109,7 @@ def test_hats_that_miss_the_tile_stay_as_they_are() -> None:
     hats = grid.images(slice(0, 24), slice(0, 24))
     field = np.random.default_rng(1).normal(size=(grid.n_hats, 100)).astype(np.float32)
     missing = np.diff(hats.indptr) == 0
-    found = denoise_field(field, sparse.csr_array((0, 576), dtype=np.float32), hats, 0.9)
+    found, _ = denoise_field(field, sparse.csr_array((0, 576), dtype=np.float32), hats, 0.9)
     assert missing.any()
     np.testing.assert_array_equal(found[missing], field[missing])
     assert np.isfinite(found).all()
