@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpucells.errors import InputError
-from gpucells.preprocess.probe_decay import decay, spot_traces
+from gpucells.preprocess.probe_decay import find_decay
 from gpucells.preprocess.probe_frames import ProbeFrames
 from gpucells.preprocess.probe_size import find_size
 from gpucells.preprocess.probe_spots import find_spots
@@ -29,7 +29,9 @@ class Estimate:
     Parameters
     ----------
     diameter_px : float
-        Width of a typical cell: of the disc with the area of its part above .3 of its maximum (px).
+        Width of a typical cell: of the disc with the area of its part above .3 of its maximum, where a person draws the
+        edge (px). That is 1.3 times the width at half maximum of a blurred, Gaussian cell, and hardly more than that of
+        a sharp one.
     decay_frames : float
         1/e decay time of transients (frames).
     n_seeds : int
@@ -74,20 +76,22 @@ def estimate(frames: Float32, inside: Bool, diameter_px: float | None = None) ->
     warnings: list[str] = []
     if diameter_px is None:
         size = find_size(probe)
-        if size is None:
-            warnings.append(
-                f"no spots stand out: cell diameter {FALLBACK_DIAMETER_PX:g} px assumed; set cell_diameter_px"
-            )
         diameter_px = FALLBACK_DIAMETER_PX if size is None else max(SMALLEST_DIAMETER_PX, size.diameter_px)
         spots = None if size is None else size.spots
+        if size is None:
+            warnings.append(f"no bright spots stand out: cells of {diameter_px:g} px assumed; set cell_diameter_px")
+        elif size.rival_px is not None:
+            warnings.append(
+                f"spots of {diameter_px:.1f} px and of {size.rival_px:.1f} px stand out alike; the former are taken "
+                "for cells: set cell_diameter_px if that is wrong"
+            )
     else:
         spots = find_spots(probe, diameter_px)
     n_seeds = 0 if spots is None else len(spots.widths_px)
-    decays = decay(spot_traces(frames, inside, spots, diameter_px)) if spots is not None and n_seeds else np.zeros(0)
-    known = decays[np.isfinite(decays)]
-    decay_frames = float(np.median(known)) if len(known) else FALLBACK_DECAY_FRAMES
-    if not len(known):
-        warnings.append(f"no transients stand out: a decay of {FALLBACK_DECAY_FRAMES:g} frames assumed")
+    decay_frames = np.nan if spots is None else find_decay(frames, inside, spots, diameter_px)
+    if not np.isfinite(decay_frames):
+        decay_frames = FALLBACK_DECAY_FRAMES
+        warnings.append(f"no transients stand out: a decay of {decay_frames:g} frames assumed")
     elif n_seeds < FEW_SPOTS:
-        warnings.append(f"the estimates rest on {n_seeds} bright spots only")
-    return Estimate(float(diameter_px), max(1.0, decay_frames), n_seeds, tuple(warnings))
+        warnings.append(f"cell diameter and decay are estimated from {n_seeds} bright spots only")
+    return Estimate(float(diameter_px), max(1.0, float(decay_frames)), n_seeds, tuple(warnings))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from gpucells.preprocess.probe_spots import LEVEL, Spots
+from gpucells.preprocess.probe_spots import LEVEL, UPPER_LEVEL, Spots, weighted_median
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -17,8 +17,8 @@ FEWEST_FRAMES = 8
 RING = (1.2, 2.0)  # inner and outer radius of the ring, in cell radii from the spot's centre
 
 
-def spot_traces(frames: Float32, inside: NDArray[np.bool_], spots: Spots, diameter_px: float) -> Float32:
-    """Mean of a spot's pixels less the mean of a ring around it, at the movie's own frame rate.
+def find_decay(frames: Float32, inside: NDArray[np.bool_], spots: Spots, diameter_px: float) -> float:
+    """Return the decay of a typical spot's transients (frames); NaN where there are none to see.
 
     Parameters
     ----------
@@ -30,33 +30,36 @@ def spot_traces(frames: Float32, inside: NDArray[np.bool_], spots: Spots, diamet
         The strongest :data:`MOST_SPOTS` are taken.
     diameter_px : float
         Width of a cell (px).
-
-    Returns
-    -------
-    numpy.ndarray
-        ``(n_spots, n_frames)`` float32.
     """
     strongest = np.argsort(-spots.peaks, kind="stable")[:MOST_SPOTS]
-    traces = [
-        _trace(frames, inside, spots.centres[i], spots.images[i], spots.pitch, diameter_px / 2) for i in strongest
-    ]
-    return np.nan_to_num(np.stack(traces), nan=0.0, posinf=0.0, neginf=0.0)
+    if not len(strongest):
+        return np.nan
+    traces = [_trace(frames, inside, spots.centres[i], spots.images[i], spots.pitch, diameter_px) for i in strongest]
+    decays = decay(np.nan_to_num(np.stack(traces), nan=0.0, posinf=0.0, neginf=0.0))
+    known = np.isfinite(decays)
+    return weighted_median(decays[known], spots.peaks[strongest][known]) if known.any() else np.nan
 
 
 def _trace(
-    frames: Float32, inside: NDArray[np.bool_], centre: NDArray[np.int64], image: Float32, pitch: int, radius: float
+    frames: Float32,
+    inside: NDArray[np.bool_],
+    centre: NDArray[np.int64],
+    image: Float32,
+    pitch: int,
+    diameter_px: float,
 ) -> Float32:
-    reach = int(np.ceil(RING[1] * radius)) + 1
-    low = np.maximum(centre - reach, 0)
-    high = np.minimum(centre + reach + 1, inside.shape)
+    """Mean of a spot's pixels less the mean of a ring around it, at the movie's own frame rate."""
+    inner, outer = (r * diameter_px / 2 for r in RING)
+    low = np.maximum(centre - int(outer) - 1, 0)
+    high = np.minimum(centre + int(outer) + 2, inside.shape)
     y, x = np.mgrid[low[0] : high[0], low[1] : high[1]]
     dy, dx = y - centre[0], x - centre[1]
     half = image.shape[0] // 2
     value = image[tuple(np.clip((d + pitch // 2) // pitch + half, 0, 2 * half) for d in (dy, dx))]
     usable = inside[y, x]
     distance = np.hypot(dy, dx)
-    ring = usable & (distance > RING[0] * radius) & (distance <= RING[1] * radius) & (value < LEVEL)
-    own = usable & (value > 0.5)
+    ring = usable & (distance > inner) & (distance <= outer) & (value < LEVEL)
+    own = usable & (value > UPPER_LEVEL)
     if not own.any():
         own = distance < 1
     trace = _mean(frames, y[own], x[own])

@@ -33,7 +33,7 @@ class ProbeFrames:
         self.frames = frames[: n_frames * self.averaged]
         self.inside = inside
         self.whole = 1  # the finest pitch at which the whole image is looked at
-        while max(inside.shape) > SIDE * self.whole:
+        while max(inside.shape) > SIDE * self.whole and min(inside.shape) >= 2 * self.whole:
             self.whole *= 2
         self._binned: dict[int, tuple[Float32, Bool]] = {}
         self._lively: NDArray[np.float64] | None = None

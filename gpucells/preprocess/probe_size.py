@@ -21,6 +21,8 @@ TRIALS_PX = tuple(2.2 * 1.4**i for i in range(11))  # 2.2 to 64 px
 LARGEST_SHARE = 0.5  # of the image's shorter side that a cell may take
 AGREEMENT = 0.25  # standard deviation of ln(width/trial) that still counts as agreement
 ALIKE = 1.5  # a spot counts for the result if it is at most this factor wider or narrower than the trial
+PLATEAU = 0.75  # of the largest support: among trials that carry as much, the widest, as boutons are no cells
+RIVAL = 0.7  # of the largest support: as much at another width leaves doubt
 ROUNDS = 3  # refinements of the trial
 SETTLED = 0.04  # ln(width/trial) that needs no further round
 STEP = 1.5  # a wrong trial pulls the measure about a third of the way along, so the trial moves this much farther
@@ -36,10 +38,13 @@ class Size:
         Width (px).
     spots : Spots
         Of the last trial, those about as wide as it.
+    rival_px : float or None
+        Another width, at least twice or half as large, at which spots stand out about as much.
     """
 
     diameter_px: float
     spots: Spots
+    rival_px: float | None
 
 
 def find_size(probe: ProbeFrames) -> Size | None:
@@ -49,10 +54,17 @@ def find_size(probe: ProbeFrames) -> Size | None:
     found = [spots for spots in found if spots.peaks.any()]
     if not found:
         return None
-    best = max(found, key=_support)
-    if _support(best) == 0:
-        best = found[0]
-    return _refine(probe, best, largest)
+    support = [_support(spots) for spots in found]
+    best = int(np.argmax(support))
+    while best + 1 < len(found) and support[best + 1] > PLATEAU * max(support):
+        best += 1
+    diameter_px, spots = _refine(probe, found[best], largest)
+    rivals = [
+        (amount, other.trial_px)
+        for amount, other in zip(support, found, strict=True)
+        if amount > RIVAL * max(support) and abs(np.log(other.trial_px / found[best].trial_px)) > np.log(1.9)
+    ]
+    return Size(diameter_px, spots, max(rivals)[1] if rivals else None)
 
 
 def _support(spots: Spots) -> float:
@@ -63,7 +75,7 @@ def _support(spots: Spots) -> float:
     return float((np.exp(-(off**2) / 2) * spots.peaks**2).sum())
 
 
-def _refine(probe: ProbeFrames, spots: Spots, largest: float) -> Size:
+def _refine(probe: ProbeFrames, spots: Spots, largest: float) -> tuple[float, Spots]:
     for round_ in range(ROUNDS + 1):
         alike = pick(spots, np.abs(np.log(spots.widths_px / spots.trial_px)) <= np.log(ALIKE))
         if not alike.peaks.any():
@@ -77,7 +89,7 @@ def _refine(probe: ProbeFrames, spots: Spots, largest: float) -> Size:
         if not following.peaks.any():
             break
         spots = following
-    return Size(width, alike)
+    return width, alike
 
 
 def pick(spots: Spots, which: NDArray[np.bool_]) -> Spots:

@@ -30,9 +30,13 @@ UPPER_LEVEL = 0.5  # the width there over that at LEVEL says how sharp the edges
 SOFT, SHARP = 0.77, 0.93
 KEPT_OF_SOFT, KEPT_SLOPE = 0.88, 1.0
 HIGHPASS, LOWPASS = 5.0, 2.0  # EXTRACT's band for finding (Inan et al. 2021)
+LOWEST_PEAK = 2.0  # of `Spots.peaks`: noise goes as far down as up, to about 1
+RANK = 3  # the frame, from the brightest and from the darkest, that counts: a cosmic ray is over by then
+FEWEST_FRAMES = 24  # whose noise can be known
 THRESHOLD = 6.0  # of two frames together, in units of the noise: noise reaches 5.5 once in 10^7 samples
 KAPPA = 1.0  # of the robust fit, in units of the noise
 MAX_SEEDS = 60
+SMALLEST_PX = 2.0  # trials below the distance of pixels filter nothing
 NOISE_FRAMES = 160  # enough to know a noise to 8 %
 QUIETEST = 0.3  # a pixel's noise counts as at least this share of the median
 COARSEST = 4.0  # binned pixels across a cell that are enough to measure it
@@ -56,8 +60,8 @@ class Spots:
     widths_px : numpy.ndarray
         ``(n,)`` width at :data:`LEVEL`, corrected for what the filter does (px of the movie).
     peaks : numpy.ndarray
-        ``(n,)`` how much farther the trace goes up than down, in units of the noise of the filtered movie; 0 where it
-        goes down as far. Cells go up; background, motion and noise go both ways.
+        ``(n,)`` how much farther the trace goes up than down, in units of the noise of the filtered movie; above
+        :data:`LOWEST_PEAK`. Cells go up; background, motion and noise go both ways.
     """
 
     trial_px: float
@@ -69,7 +73,16 @@ class Spots:
 
 
 def find_spots(probe: ProbeFrames, trial_px: float) -> Spots:
-    """Fit the brightest spots of a movie filtered for cells of one width."""
+    """Fit the brightest spots of a movie filtered for cells of one width.
+
+    Parameters
+    ----------
+    probe : ProbeFrames
+        The movie.
+    trial_px : float
+        Width to filter for (px); taken as 2 px or the image's shorter side where it is beyond them.
+    """
+    trial_px = float(np.clip(trial_px, SMALLEST_PX, max(SMALLEST_PX, min(probe.inside.shape))))
     pitch = 1 << max(0, int(np.log2(trial_px / COARSEST)))
     frames, inside, corner = probe.binned(pitch)
     size = trial_px / pitch
@@ -81,9 +94,11 @@ def find_spots(probe: ProbeFrames, trial_px: float) -> Spots:
         seeds = pick_seeds(score.astype(np.float32), THRESHOLD, 1, max(1, round(0.75 * size)))[:MAX_SEEDS]
     if len(seeds):
         fits = fit_seeds(movie, live, seeds, half, KAPPA)
-        good = np.flatnonzero((fits.areas > 0) & (fits.images.max(axis=(1, 2)) > LEVEL))
-        images, seeds = fits.images[good], seeds[good]
+        fitted = np.flatnonzero((fits.areas > 0) & (fits.images.max(axis=(1, 2)) > LEVEL))
+        images, seeds = fits.images[fitted], seeds[fitted]
     peaks = np.asarray([_peak(movie, s - half, image) for s, image in zip(seeds, images, strict=True)], np.float64)
+    real = peaks > LOWEST_PEAK
+    images, seeds, peaks = images[real], seeds[real], peaks[real]
     centres = seeds * pitch + pitch // 2 + np.asarray(corner)
     return Spots(trial_px, pitch, centres, images, pitch * _widths(images, peaks), peaks)
 
@@ -91,7 +106,7 @@ def find_spots(probe: ProbeFrames, trial_px: float) -> Spots:
 def _whitened(frames: Float32, inside: Bool, size: float) -> tuple[Float32, Bool]:
     """Band-passed frames as ``(height, width, n_frames)`` in units of the noise, and the pixels that have any."""
     n_frames, height, width = frames.shape
-    if n_frames < 4 or not inside.any():
+    if n_frames < FEWEST_FRAMES or not inside.any():
         return np.zeros((height, width, 0), np.float32), inside
     filtered = SpatialFilter(height, width, size / 2, HIGHPASS, LOWPASS).apply(frames)
     movie = np.ascontiguousarray(filtered.transpose(1, 2, 0))
@@ -107,8 +122,9 @@ def _whitened(frames: Float32, inside: Bool, size: float) -> tuple[Float32, Bool
 def _peak(movie: Float32, corner: NDArray[np.int64], image: Float32) -> float:
     rows, columns = np.nonzero(image > LEVEL)
     weights = image[rows, columns]
-    trace = weights @ movie[rows + corner[0], columns + corner[1]] / (weights @ weights)
-    return float(max(0.0, trace.max() + trace.min()))
+    trace = np.sort(weights @ movie[rows + corner[0], columns + corner[1]]) / (weights @ weights)
+    rank = min(RANK, 1 + len(trace) // 40)
+    return float(max(0.0, trace[-rank] + trace[rank - 1]))
 
 
 def _widths(images: Float32, peaks: Float64) -> Float64:
