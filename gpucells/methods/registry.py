@@ -51,8 +51,12 @@ class TraceSolver(Protocol):
     def solve_together(self, frames: Float32, start: Float32 | None) -> tuple[Float32, Float32]:
         """Solve cells and background without constraint."""
 
-    def denoise(self, field: Float32) -> Float32:
-        """Denoise the background's amplitudes over all frames."""
+    @property
+    def reach(self) -> int:
+        """Frames on either side of a frame that its cells' traces depend on."""
+
+    def denoise(self, field: Float32, averaged: int) -> tuple[Float32, bool]:
+        """Denoise the background's amplitudes over all frames; say whether it is slow enough to be interpolated."""
 
     def lower_bounds(self, traces: Float32) -> Float32:
         """Bounds of the final traces, from the unconstrained ones."""

@@ -249,8 +249,9 @@ def _keep_or_undo(width, loss, x, best, best_loss, safe):  # type: ignore[no-unt
 
 @numba.njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
 def _solve(  # type: ignore[no-untyped-def]
-    movie, offset, graph, edges, energy, kappa, kappa_scale, scaled, cold, penalty, lower, start, n_steps, tolerance
-):
+    movie, offset, graph, edges, energy, kappa, kappa_scale, scaled, cold, check, penalty, lower, start, n_steps,
+    tolerance,
+):  # fmt: skip
     n_cells, n_frames = start.shape
     out = np.empty((n_cells, n_frames), np.float32)
     total = np.zeros(n_frames, np.float32)
@@ -271,21 +272,9 @@ def _solve(  # type: ignore[no-untyped-def]
         for iteration in range(n_steps + 1):
             quadratic = cold and iteration == 0 and n_steps > 0
             _accumulate(
-                movie,
-                offset,
-                t0,
-                width,
-                graph,
-                kappa,
-                kappa_scale,
-                scaled,
-                quadratic,
-                safe,
-                x,
-                gradient,
-                curvature,
-                loss,
-            )
+                movie, offset, t0, width, graph, kappa, kappa_scale, scaled, quadratic, safe,
+                x, gradient, curvature, loss,
+            )  # fmt: skip
             for c in range(n_cells):
                 for f in range(BLOCK):
                     gradient[c, f] -= penalty[c]
@@ -301,6 +290,9 @@ def _solve(  # type: ignore[no-untyped-def]
             for c in range(n_cells):
                 for f in range(BLOCK):
                     x[c, f] += step[c, f] * (1 - safe[f])
+            if iteration == n_steps - 1 and not check:
+                best[:] = x
+                break
         for c in range(n_cells):
             for f in range(width):
                 out[c, t0 + f] = best[c, f]
@@ -321,6 +313,7 @@ def robust_traces(
     kappa_scale: Float32 | None = None,
     n_steps: int = 6,
     tolerance: float = 1e-3,
+    check: bool = True,
     graph: OverlapGraph | None = None,
 ) -> tuple[Float32, Float32]:
     """Solve every frame for the traces.
@@ -347,6 +340,9 @@ def robust_traces(
         Newton steps at most.
     tolerance : float
         Stop where no cell's step, times the norm of its footprint, is larger (the movie's units).
+    check : bool
+        Look once more after the last step and take back where it raised a frame's loss. A pass over the movie can be
+        saved where another solve follows; the loss is then that of the point before the step.
     graph : OverlapGraph, optional
         Of ``footprints``, where it is at hand.
 
@@ -375,6 +371,7 @@ def robust_traces(
         scale,
         scaled,
         start is None,
+        check,
         np.broadcast_to(np.asarray(penalty, np.float32), n_cells).copy(),
         np.maximum(np.broadcast_to(np.asarray(lower, np.float32), n_cells), -FAR),
         begin,

@@ -85,6 +85,15 @@ class ProbeFrames:
 def average(frames: Float32, inside: Bool, averaged: int, pitch: int) -> tuple[Float32, Bool]:
     """Average ``averaged`` frames, and blocks of ``pitch`` x ``pitch`` pixels over those that are inside.
 
+    Parameters
+    ----------
+    frames : numpy.ndarray
+        ``(n_frames, height, width)`` float32.
+    inside : numpy.ndarray
+        ``(height, width)`` bool, the pixels that count.
+    averaged, pitch : int
+        Frames and pixels a side that become one.
+
     Returns
     -------
     tuple

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from gpucells.methods.registry import TraceSolver
 from gpucells.model.movie import Movie
-from gpucells.tiles.frames import blocks, frames_per_block
+from gpucells.tiles.frames import blocks, blocks_within, frames_per_block
 
 Float32 = NDArray[np.float32]
+
+SAMPLE_LENGTH, SAMPLES = 128, 12  # frames that the bound of a trace is taken from: its quantile is known to 3 %
 
 
 def stretch(traces: Float32, factor: int, n_frames: int) -> Float32:
@@ -77,18 +79,41 @@ def final_traces(
     n_frames, n_cells = movie.n_frames, len(traces)
     if option == "none":
         return stretch(traces, factor, n_frames), stretch(field, factor, n_frames)
-    together = stretch(np.concatenate([traces, field]), factor, n_frames)
+    start = stretch(traces, factor, n_frames)
+    smooth, slow = solver.denoise(field, factor)
+    smooth = stretch(smooth, factor, n_frames)
     length = frames_per_block(movie, multiple=128)
-    for some, frames in blocks(movie, length):
-        np.nan_to_num(frames, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-        first, second = solver.solve_together(frames, together[:, some])
-        together[:n_cells, some], together[n_cells:, some] = first, second
-        report(some.stop, 2 * n_frames)
-    smooth = solver.denoise(together[n_cells:])
-    lower = solver.lower_bounds(together[:n_cells])
+    n_passes = 1
+    if not slow:  # the background moves within an averaged frame: solve it at the full rate
+        n_passes = 2
+        together = np.concatenate([start, stretch(field, factor, n_frames)])
+        for some, frames in blocks(movie, length):
+            together[:, some] = np.concatenate(solver.solve_together(_finite(frames), together[:, some]))
+            report(some.stop, n_passes * n_frames)
+        start = together[:n_cells]
+        smooth, _ = solver.denoise(together[n_cells:], 1)
+        lower = solver.lower_bounds(start)
+    else:
+        lower = solver.lower_bounds(_sample_unconstrained(movie, solver, smooth, start))
     result = np.empty((n_cells, n_frames), np.float32)
-    for some, frames in blocks(movie, length):
-        np.nan_to_num(frames, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-        result[:, some] = solver.solve_cells(frames, smooth[:, some], lower, together[:n_cells, some])
-        report(n_frames + some.stop, 2 * n_frames)
+    for some, read, frames in blocks_within(movie, length, solver.reach):
+        solved = solver.solve_cells(_finite(frames), smooth[:, read], lower, start[:, read])
+        result[:, some] = solved[:, some.start - read.start : some.stop - read.start]
+        report((n_passes - 1) * n_frames + some.stop, n_passes * n_frames)
     return result, smooth
+
+
+def _finite(frames: Float32) -> Float32:
+    return np.nan_to_num(frames, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _sample_unconstrained(movie: Movie, solver: TraceSolver, field: Float32, start: Float32) -> Float32:
+    """Solve some frames without constraint, evenly spread over the movie: enough to know a quantile of every trace."""
+    free = np.full(len(start), -np.inf, np.float32)
+    first = np.linspace(0, max(movie.n_frames - SAMPLE_LENGTH, 0), SAMPLES).astype(int)
+    parts = []
+    for begin in np.unique(first):
+        some = slice(int(begin), min(int(begin) + SAMPLE_LENGTH, movie.n_frames))
+        frames = np.asarray(movie.read(some), np.float32)
+        parts.append(solver.solve_cells(_finite(frames), field[:, some], free, start[:, some]))
+    return np.concatenate(parts, axis=1)

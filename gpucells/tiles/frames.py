@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +37,11 @@ def blocks(movie: Movie, n_frames: int) -> Iterator[tuple[slice, NDArray[np.floa
     slice
         The frames.
     numpy.ndarray
-        ``(n, height, width)`` float32.
+        ``(n, height, width)`` float32, which may be overwritten.
     """
     for start in range(0, movie.n_frames, n_frames):
         some = slice(start, min(start + n_frames, movie.n_frames))
-        yield some, np.asarray(movie.read(some), np.float32)
+        yield some, _own(movie.read(some))
 
 
 def probe(movie: Movie, n_frames: int, n_blocks: int = 3) -> list[NDArray[np.float32]]:
@@ -61,10 +62,10 @@ def probe(movie: Movie, n_frames: int, n_blocks: int = 3) -> list[NDArray[np.flo
         ``(n, height, width)`` float32 each; one block where the movie is short.
     """
     if movie.n_frames <= n_frames:
-        return [np.asarray(movie.read(), np.float32)]
+        return [_own(movie.read())]
     length = n_frames // n_blocks
     starts = np.linspace(0, movie.n_frames - length, n_blocks).astype(int)
-    return [np.asarray(movie.read(slice(int(start), int(start) + length)), np.float32) for start in starts]
+    return [_own(movie.read(slice(int(start), int(start) + length))) for start in starts]
 
 
 def blocks_within(movie: Movie, n_frames: int, margin: int) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
@@ -91,4 +92,11 @@ def blocks_within(movie: Movie, n_frames: int, margin: int) -> Iterator[tuple[sl
     for start in range(0, movie.n_frames, n_frames):
         stop = min(start + n_frames, movie.n_frames)
         read = slice(max(0, start - margin), min(stop + margin, movie.n_frames))
-        yield slice(start, stop), read, np.asarray(movie.read(read), np.float32)
+        yield slice(start, stop), read, _own(movie.read(read))
+
+
+def _own(frames: NDArray[Any]) -> NDArray[np.float32]:
+    """Return frames as float32 that may be overwritten: never a view of an array that the user holds."""
+    return np.array(
+        frames, np.float32, order="C", copy=None if frames.flags.owndata and frames.flags.writeable else True
+    )

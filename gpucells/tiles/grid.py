@@ -107,7 +107,7 @@ def plan_tiles(image_shape: tuple[int, int], n_frames: int, halo_px: int, budget
             n_columns += 1
         if max(height / n_rows, width / n_columns) < max(halo_px, 1):
             raise DeviceMemoryError(
-                f"a tile of {needed / 1e9:.2f} GB is the smallest that holds whole cells, the budget is "
-                f"{budget_bytes / 1e9:.2f} GB",
+                f"the smallest tile that holds whole cells needs {needed / 1e6:,.0f} MB, {budget_bytes / 1e6:,.1f} MB "
+                "are left for it",
                 "give more memory (--memory), or average more frames (--set downsample_time_by=8)",
             )

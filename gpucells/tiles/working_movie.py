@@ -14,6 +14,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from gpucells.errors import InputError, ResultFileError
 from gpucells.model.movie import Movie
 from gpucells.tiles.frames import blocks, frames_per_block
 from gpucells.tiles.grid import Tile
@@ -59,7 +60,7 @@ class WorkingMovie:
         if len(tiles) == 1:
             self._array = np.empty((*tiles[0].shape, n_frames), np.float32)
         else:
-            self._folder = tempfile.TemporaryDirectory(prefix="gpucells-")
+            self._folder = tempfile.TemporaryDirectory(prefix="gpucells-", ignore_cleanup_errors=True)
 
     def __enter__(self) -> WorkingMovie:
         return self
@@ -67,6 +68,10 @@ class WorkingMovie:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget the movie and remove its scratch files."""
         self._array = None
         if self._folder is not None:
             self._folder.cleanup()
@@ -76,13 +81,26 @@ class WorkingMovie:
         return Path(self._folder.name) / f"tile_{index}.f32"
 
     def put(self, first: int, frames: Float32) -> None:
-        """Store averaged frames ``(n, height, width)`` from frame ``first`` on; calls come in order."""
+        """Store averaged frames ``(n, height, width)`` from frame ``first`` on; calls come in order.
+
+        Raises
+        ------
+        ResultFileError
+            The scratch folder has no room.
+        """
         if self._array is not None:
             self._array[:, :, first : first + len(frames)] = frames.transpose(1, 2, 0)
             return
-        for index, tile in enumerate(self.tiles):
-            with self._path(index).open("ab") as file:
-                np.ascontiguousarray(frames[:, tile.rows, tile.columns]).tofile(file)
+        try:
+            for index, tile in enumerate(self.tiles):
+                with self._path(index).open("ab") as file:
+                    file.write(np.ascontiguousarray(frames[:, tile.rows, tile.columns]).data)
+        except OSError as error:
+            needed = 4 * self.n_frames * sum(tile.n_pixels for tile in self.tiles)
+            raise ResultFileError(
+                f"cannot write scratch files of {needed:,} bytes to {tempfile.gettempdir()}: {error.strerror}",
+                "set TMPDIR to a folder with more room, or give more memory (--memory) so that none are needed",
+            ) from error
 
     def take(self, index: int) -> Float32:
         """Return one tile ``(height, width, n_frames)``; the caller may overwrite it, and asks once."""
@@ -122,17 +140,32 @@ def ingest(
     working : WorkingMovie
         Close it (``with``) to remove its scratch files.
     summary : Summary
+
+    Raises
+    ------
+    InputError
+        No pixel varies and is finite in every frame.
     """
     working = WorkingMovie(tiles, movie.n_frames // factor, factor)
+    try:
+        return working, _read_once(movie, working, report)
+    except BaseException:
+        working.close()
+        raise
+
+
+def _read_once(movie: Movie, working: WorkingMovie, report: Callable[[float, float], None]) -> Summary:
+    factor = working.factor
     shape = (movie.height, movie.width)
     total = np.zeros(shape, np.float64)
     maximum, minimum = np.full(shape, -np.inf, np.float32), np.full(shape, np.inf, np.float32)
-    broken = np.zeros(shape, bool)
+    broken, n_lost = np.zeros(shape, bool), 0
     profiles = np.full(shape[0], np.inf), np.full(shape[1], np.inf)
     for some, frames in blocks(movie, frames_per_block(movie, factor)):
         bad = ~np.isfinite(frames)
         if bad.any():
             broken |= bad.any(axis=0)
+            n_lost += int(bad.all(axis=(1, 2)).sum())
             frames[bad] = 0
         total += frames.sum(axis=0, dtype=np.float64)
         np.maximum(maximum, frames.max(axis=0), out=maximum)
@@ -149,27 +182,26 @@ def ingest(
     for axis, profile in enumerate(profiles):
         lost = registration_border(profile)
         inside[(slice(None),) * axis + (lost,)] = False
-    return working, Summary((total / movie.n_frames).astype(np.float32), maximum, minimum, inside)
+    if not inside.any():
+        raise InputError(
+            f"{movie.source}: no pixel varies and is finite in all {movie.n_frames} frames; {n_lost} frames are wholly "
+            "NaN or infinite",
+            "drop those frames, or fill them with their neighbours",
+        )
+    return Summary((total / movie.n_frames).astype(np.float32), maximum, minimum, inside)
 
 
 def registration_border(profile: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Say which rows (or columns) motion correction left empty in some frame.
 
     ``profile`` holds the smallest mean brightness that each row had in any frame. Rows far below the others (10
-    robust deviations, the original's rule, and less than half the median) are lost, with all rows outside them.
+    robust deviations, the original's rule, and less than half the median) are lost where all rows outside them are,
+    too: motion correction empties them from the edge inwards, and a dark line elsewhere is no border.
     """
     middle = float(np.median(profile))
     spread = 1.4826 * float(np.median(np.abs(profile - middle)))
     low = (profile < middle - 10 * spread) & (profile < middle / 2)
-    lost = np.zeros(len(profile), bool)
-    half = len(profile) // 2
-    offenders = np.flatnonzero(low)
-    for index in offenders:
-        if index < half:
-            lost[: index + 1] = True
-        else:
-            lost[index:] = True
-    return lost
+    return np.logical_and.accumulate(low) | np.logical_and.accumulate(low[::-1])[::-1]
 
 
 def each_tile(working: WorkingMovie) -> Iterator[tuple[Tile, Float32]]:

@@ -13,6 +13,9 @@ above .01:
 
 With ``around="rows"`` rows and samples change places: shapes are the coefficients' columns, and d is a fraction of
 rows. In the S-step, where rows are pixels, that is the same estimate as in the T-step.
+
+That is :func:`estimate_kappa`, for the compatible iteration. The fast solver spreads thresholds instead of
+contaminations, takes the noise for known, and estimates with :func:`next_k`.
 """
 
 from __future__ import annotations
@@ -21,10 +24,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import array_api_compat
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
 
 from gpucells.ops.contamination import estimate_epsilon, k_from_epsilon
 
+Float32 = NDArray[np.float32]
+
 START_K = 0.6361  # the threshold for a contamination of .2, from which the original starts
+FIRST_K = START_K * 0.7  # .445, for a contamination of a third: where the original's traces start (see the page)
+ROUNDS = 3  # estimates a solve, the original's number
+REACH = 2 * ROUNDS  # frames either side that an estimate looks at: two for each running median
 SUPPORT = 0.01  # share of a component's maximum that counts as around it, the original's
 SPREAD_FLOOR = 1e-6  # keeps the weights finite where no component is
 
@@ -96,3 +107,25 @@ def _median5(xp: Any, values: Any) -> Any:
     n_rows = values.shape[0]
     padded = xp.concat([edge, edge, values, edge, edge], axis=0)
     return xp.sort(xp.stack([padded[i : i + n_rows, :] for i in range(5)]), axis=0)[2, ...]
+
+
+def next_k(share: Float32, k: Float32) -> Float32:
+    r"""Threshold of every cell and frame for the next solve of the traces, in units of the noise.
+
+    :math:`k = k(\operatorname{median}_5 \hat\varepsilon)`, the running median over frames, which repeats the first and
+    last one beyond the ends.
+
+    Parameters
+    ----------
+    share : numpy.ndarray
+        ``(n_cells, n_frames)`` share of the cell's pixels with a positive residual.
+    k : numpy.ndarray
+        ``(n_cells, n_frames)`` the thresholds under which the residual was made.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n_cells, n_frames)`` float32, .02 to 2.7.
+    """
+    epsilon = ndimage.median_filter(estimate_epsilon(share, k), size=(1, 5), mode="nearest")
+    return np.asarray(k_from_epsilon(epsilon), np.float32)

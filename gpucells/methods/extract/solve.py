@@ -179,7 +179,7 @@ def _solve_traces(state: State, lower: float = -np.inf) -> None:
     begin = np.concatenate([state.traces, state.field])
     solved, _ = robust_traces(
         state.movie, both, state.kappa, offset=state.offset, lower=bounds,
-        start=begin if np.any(begin) else None, tolerance=TOLERANCE, n_steps=STEPS,
+        start=begin if np.any(begin) else None, tolerance=TOLERANCE, n_steps=STEPS, check=False,
     )  # fmt: skip
     state.traces, state.field = solved[:n_cells], solved[n_cells:]
 

@@ -11,14 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from gpucells.methods.extract.adaptive_kappa import FIRST_K, REACH, ROUNDS, next_k
 from gpucells.methods.extract.background import denoise_field
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.ops.contamination import normal_distribution
+from gpucells.ops.positive_share import positive_share
 from gpucells.ops.residual import subtract_components
 from gpucells.ops.robust_traces import OverlapGraph, robust_traces
 
 Float32 = NDArray[np.float32]
 
+SLOW = 0.2  # share of the fastest frequencies below which a background counts as slower than its frames
 PLAIN = 100.0  # kappa of the least-squares options, in units of the noise (the original's figure)
 
 
@@ -60,6 +63,11 @@ class TraceSolver:
         plain = self.settings.trace_output_option in ("least_squares", "nonnegative_least_squares")
         return PLAIN if plain else self.settings.kappa_std_ratio
 
+    @property
+    def reach(self) -> int:
+        """Frames on either side of a frame that its cells' traces depend on; 0 where every frame is on its own."""
+        return REACH if self.settings.adaptive_kappa and self.kappa < PLAIN else 0
+
     def _whitened(self, frames: Float32, pixels: NDArray[np.int64] | slice) -> Float32:
         flat = frames.reshape(len(frames), -1)[:, pixels].T
         movie = np.ascontiguousarray(flat, np.float32)
@@ -89,11 +97,28 @@ class TraceSolver:
         )
         return solved[: self.cells.shape[0]], solved[self.cells.shape[0] :]
 
-    def denoise(self, field: Float32) -> Float32:
-        """Denoise the background's amplitudes over all frames."""
+    def denoise(self, field: Float32, averaged: int) -> tuple[Float32, bool]:
+        """Denoise the background's amplitudes over all frames.
+
+        Parameters
+        ----------
+        field : numpy.ndarray
+            ``(n_hats, n)``, each the average of ``averaged`` frames.
+        averaged : int
+            1 at the full rate.
+
+        Returns
+        -------
+        field : numpy.ndarray
+            ``(n_hats, n)`` float32.
+        slow : bool
+            Whether the field has nothing left near its fastest frequencies, so that it may be interpolated.
+        """
         if field.shape[0] == 0:
-            return field
-        return denoise_field(field, self.cells, self.hats, float(normal_distribution(self.kappa)))
+            return field, True
+        below = float(normal_distribution(self.kappa))
+        smooth, fast = denoise_field(field, self.cells, self.hats, below, averaged)
+        return smooth, fast < SLOW
 
     def lower_bounds(self, traces: Float32) -> Float32:
         """``(n_cells,)`` bounds of the final traces, from the unconstrained ones."""
@@ -127,8 +152,21 @@ class TraceSolver:
         movie = self._whitened(frames, self.covered)
         if self._behind.shape[0]:
             subtract_components(movie, self._behind, field, out=movie)
+        if self.reach:
+            return self._solve_adaptive(movie, lower, start)
         kappa = np.full(len(movie), self.kappa, np.float32)
         solved, _ = robust_traces(
             movie, self._alone, kappa, start=start, lower=lower, tolerance=0.01, graph=self._graph
         )
         return solved
+
+    def _solve_adaptive(self, movie: Float32, lower: Float32, start: Float32) -> Float32:
+        unit, traces = np.ones(len(movie), np.float32), start
+        k = np.full(start.shape, FIRST_K, np.float32)
+        for round_ in range(ROUNDS + 1):
+            if round_:
+                k = next_k(positive_share(movie, self._alone, traces, graph=self._graph), k)
+            traces, _ = robust_traces(
+                movie, self._alone, unit, start=traces, lower=lower, kappa_scale=k, tolerance=0.01, graph=self._graph
+            )
+        return traces
