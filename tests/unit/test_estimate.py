@@ -12,7 +12,7 @@ from gpucells.errors import InputError
 from gpucells.preprocess.estimate import FALLBACK_DECAY_FRAMES, FALLBACK_DIAMETER_PX, estimate
 from gpucells.preprocess.probe_decay import decay
 from gpucells.preprocess.probe_frames import ProbeFrames, average, remove_baseline
-from gpucells.preprocess.probe_spots import weighted_median
+from gpucells.preprocess.probe_spots import _area, weighted_median
 
 Float32 = NDArray[np.float32]
 
@@ -202,6 +202,15 @@ def test_the_baseline_is_the_median_of_what_is_known() -> None:
     remove_baseline(frames, np.asarray([[True, True]]))
     assert frames[:, 0, 0].tolist() == [-2, 0, 0, 5]
     assert frames[:, 0, 1].tolist() == [-1, 0, 94, 0]
+
+
+def test_the_area_of_a_ring_has_its_hole() -> None:
+    """A disc of radius 6 with nothing within 3, to the pixel on its edge."""
+    y, x = np.mgrid[-9:10, -9:10]
+    distance = np.hypot(y, x)
+    ring = np.clip(6.5 - distance, 0, 1) * (distance > 3)
+    ring[9, 15] = 1.01
+    assert _area(ring.astype(np.float32), 0.5) == pytest.approx(np.pi * 36, rel=0.05)
 
 
 def test_weighted_median() -> None:
