@@ -39,7 +39,7 @@ class Size:
     spots : Spots
         Of the last trial, those about as wide as it.
     rival_px : float or None
-        Another width, at least twice or half as large, at which spots stand out about as much.
+        Another width, about twice or half as large or beyond, at which spots stand out about as much.
     """
 
     diameter_px: float
@@ -62,7 +62,7 @@ def find_size(probe: ProbeFrames) -> Size | None:
     rivals = [
         (amount, other.trial_px)
         for amount, other in zip(support, found, strict=True)
-        if amount > RIVAL * max(support) and abs(np.log(other.trial_px / found[best].trial_px)) > np.log(1.9)
+        if amount > RIVAL * max(support) and abs(np.log(other.trial_px / diameter_px)) > np.log(1.9)
     ]
     return Size(diameter_px, spots, max(rivals)[1] if rivals else None)
 
