@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "extract_cells": "gpucells.pipeline",
+    "apply_footprints": "gpucells.pipeline",
     "open_movie": "gpucells.io.open_movie",
     "save_cells": "gpucells.io.cells_file",
     "load_cells": "gpucells.io.cells_file",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from gpucells.postprocess.join import join_tiles
 from gpucells.progress import ProgressSink, silent
 from gpucells.settings import RunSettings
 from gpucells.tiles.final_traces import final_traces
+from gpucells.tiles.given_footprints import take_footprints
 from gpucells.tiles.plan import Plan, make_plan
 from gpucells.tiles.schedule import solve_tiles, whole_image_hats
 from gpucells.tiles.working_movie import ingest
@@ -32,6 +34,7 @@ def extract_cells(
     run: RunSettings | None = None,
     settings: dict[str, Any] | None = None,
     progress: ProgressSink = silent,
+    init: Any = None,
     **run_overrides: Any,
 ) -> Cells:
     """Find the cells of a movie: footprints, traces, quality.
@@ -42,29 +45,59 @@ def extract_cells(
         Anything :func:`gpucells.open_movie` takes.
     method : str
         Name of a method: ``"extract"``.
-    run : RunSettings, optional
-        Preset, cell diameter, device, memory, seed.
-    settings : dict, optional
-        The method's own settings by name.
+    run, settings : RunSettings and dict, optional
+        Preset, cell diameter, device, memory, seed; the method's own settings by name.
     progress : ProgressSink
         Told of every step.
+    init : Cells, sparse array, or array, optional
+        Footprints to refine instead of finding cells, as :func:`apply_footprints` takes them.
     **run_overrides
         Fields of :class:`gpucells.settings.RunSettings`, such as ``preset="one_photon"``, ``cell_diameter_px=12``.
-
-    Returns
-    -------
-    Cells
 
     Raises
     ------
     InputError, SettingsError, DeviceError, DeviceMemoryError
-        With what was wrong, the value seen, and what to do.
     """
     chosen = (run or RunSettings.from_values({})).changed(**run_overrides)
-    if not isinstance(movie, Movie):
-        with open_movie(movie, frame_rate_hz=chosen.frame_rate_hz, pixel_size_um=chosen.pixel_size_um) as opened:
-            return _run(opened, method, chosen, settings or {}, progress)
-    return _run(movie, method, chosen, settings or {}, progress)
+    with _opened(movie, chosen) as source:
+        return _run(source, method, chosen, settings or {}, progress, init)
+
+
+def apply_footprints(
+    movie: Movie | str | Path | np.ndarray[Any, Any] | list[str | Path],
+    footprints: Any,
+    run: RunSettings | None = None,
+    settings: dict[str, Any] | None = None,
+    progress: ProgressSink = silent,
+    method: str = "extract",
+    **run_overrides: Any,
+) -> Cells:
+    """Solve the traces of given footprints on a movie, the background with them; find no cells and drop none.
+
+    Parameters
+    ----------
+    movie : Movie, path, array, or list of paths
+        Anything :func:`gpucells.open_movie` takes, registered to the footprints.
+    footprints : Cells, path, sparse array, or array
+        Cells or a file of cells, of which the accepted ones count; ``(n_cells, height * width)`` sparse or dense;
+        ``(n_cells, height, width)``.
+    run, settings, progress, method, **run_overrides
+        As in :func:`extract_cells`. Without a cell diameter, the footprints' own is taken.
+
+    Returns
+    -------
+    Cells
+        One a footprint, in their order, all accepted.
+    """
+    chosen = (run or RunSettings.from_values({})).changed(**run_overrides)
+    with _opened(movie, chosen) as source:
+        return _run(source, method, chosen, settings or {}, progress, footprints, hold=True)
+
+
+def _opened(movie: Any, run: RunSettings) -> AbstractContextManager[Movie]:
+    if isinstance(movie, Movie):
+        return nullcontext(movie)
+    return open_movie(movie, frame_rate_hz=run.frame_rate_hz, pixel_size_um=run.pixel_size_um)
 
 
 def plan_run(movie: Movie, method: str, run: RunSettings, settings: dict[str, Any] | None = None) -> Plan:
@@ -74,18 +107,18 @@ def plan_run(movie: Movie, method: str, run: RunSettings, settings: dict[str, An
     ----------
     movie : Movie
         Opened with :func:`gpucells.open_movie`.
-    method : str
-        Name of a method.
-    run : RunSettings
-        Preset, cell diameter, device, memory.
-    settings : dict, optional
-        The method's own settings by name.
+    method, run, settings
+        As in :func:`extract_cells`.
     """
     return make_plan(movie, method, run, settings or {})
 
 
-def _run(movie: Movie, method: str, run: RunSettings, values: dict[str, Any], progress: ProgressSink) -> Cells:
+def _run(
+    movie: Movie, method: str, run: RunSettings, values: dict[str, Any], progress: ProgressSink,
+    footprints: Any = None, hold: bool = False,
+) -> Cells:  # fmt: skip
     clock = StageClock(progress, "cpu")
+    given, run = take_footprints(footprints, (movie.height, movie.width), run)
     with clock.stage("look at the movie"):
         plan = make_plan(movie, method, run, values)
     for warning in plan.warnings:
@@ -95,22 +128,22 @@ def _run(movie: Movie, method: str, run: RunSettings, values: dict[str, Any], pr
             movie, plan.tiles, plan.factor, lambda done, total: clock.tell("read movie", done, total, "frames")
         )
     with working:
-        parts, correlation = solve_tiles(plan, working, summary, clock, local_correlation)
+        parts, correlation = solve_tiles(plan, working, summary, clock, local_correlation, given, hold)
     with clock.stage("join"):
-        components = join_tiles(plan.tiles, parts, (movie.height, movie.width), plan.radius_px)
+        shape = (movie.height, movie.width)
+        components = join_tiles(plan.tiles, parts, shape, plan.radius_px, given if hold else None)
         del parts
     with clock.stage("traces"):
         solver = plan.method.trace_solver(
             components.footprints, whole_image_hats(plan), components.baseline, plan.full_rate_noise(components.noise),
-            components.gain, plan.settings,
+            components.gain, plan.settings, components.traces,
         )  # fmt: skip
         traces, _ = final_traces(
             movie, solver, components.traces, components.field, plan.factor, plan.settings.trace_output_option,
             lambda done, total: clock.tell("traces", done, total, "frames"),
         )  # fmt: skip
     with clock.stage("assemble"):
-        cells = assemble(
-            movie, components, traces, plan.factor, summary, correlation, plan.method.name, plan.record(run)
-        )
+        record = plan.record(run)
+        cells = assemble(movie, components, traces, plan.factor, summary, correlation, plan.method.name, record)
     warnings = plan.warnings + components.warnings
     return replace(cells, provenance=provenance(movie, plan.device, run.seed, clock.costs, warnings))

@@ -22,6 +22,7 @@ def extract(
     cell_diameter_px: options.CellDiameter = None,
     assignments: options.Assignments = None,
     settings: options.SettingsFile = None,
+    footprints: options.Footprints = None,
     device: options.Device = None,
     memory: options.Memory = None,
     seed: options.Seed = None,
@@ -63,7 +64,12 @@ def extract(
                 typer.echo(line)
             return
         with open_sink(progress) as sink:
-            cells = extract_cells(opened, method, run, values, progress=sink)
+            if footprints is None:
+                cells = extract_cells(opened, method, run, values, progress=sink)
+            else:
+                from gpucells.pipeline import apply_footprints
+
+                cells = apply_footprints(opened, footprints, run, values, sink, method)
     _write(cells, output, report, overwrite)
 
 

@@ -38,6 +38,10 @@ Assignments = Annotated[
 SettingsFile = Annotated[
     Path | None, _option(text=f"TOML file with {_OPEN}run] and {_OPEN}METHOD]; options win", panel=_RUN)
 ]
+Footprints = Annotated[
+    Path | None,
+    _option(text="file of cells: solve the traces of its accepted cells on this movie, and find none", panel=_RUN),
+]
 Device = Annotated[str | None, _setting("device")]
 Memory = Annotated[str | None, _setting("memory_bytes", before="such as 8GB: ", metavar="SIZE")]
 Seed = Annotated[int | None, _setting("seed")]

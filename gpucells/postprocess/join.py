@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from gpucells.model.components import Components, Rejected
+from gpucells.tiles.given_footprints import of_tile
 from gpucells.tiles.grid import Tile
 
 Float32 = NDArray[np.float32]
@@ -29,7 +30,11 @@ class _Cells:
 
 
 def join_tiles(
-    tiles: list[Tile], parts: list[Components], image_shape: tuple[int, int], radius_px: float
+    tiles: list[Tile],
+    parts: list[Components],
+    image_shape: tuple[int, int],
+    radius_px: float,
+    held: sparse.csr_array | None = None,
 ) -> Components:
     """Join tiles.
 
@@ -43,12 +48,17 @@ def join_tiles(
         ``(height, width)``.
     radius_px : float
         Cells are kept this far beyond their tile's core (px).
+    held : scipy.sparse.csr_array, optional
+        ``(n_cells, n_pixels)`` footprints that were given to be left as they are: all stay, in their order, each with
+        the trace of the tile in whose core it lies deepest.
 
     Returns
     -------
     Components
         Over the image's pixels.
     """
+    if held is not None:
+        return _join_held(tiles, parts, held, image_shape)
     found = [_of_core(tile, part.footprints, image_shape, radius_px) for tile, part in zip(tiles, parts, strict=True)]
     tried = [
         _of_core(tile, part.rejected.footprints, image_shape, 0.0) for tile, part in zip(tiles, parts, strict=True)
@@ -57,15 +67,11 @@ def join_tiles(
     footprints = sparse.csr_array(sparse.vstack([cells.footprints[cells.kept] for cells in found]))
     depth = np.concatenate([cells.depth[cells.kept] for cells in found])
     single = _singles(footprints, depth, owner)
-    maps = {name: np.zeros(image_shape, np.float32) for name in ("baseline", "noise", "gain")}
-    for tile, part in zip(tiles, parts, strict=True):
-        for name, image in maps.items():
-            image[tile.core_rows, tile.core_columns] = getattr(part, name).reshape(tile.shape)[tile.core_within]
     names = parts[0].quality
     return Components(
         footprints=sparse.csr_array(footprints[single]),
         traces=_gather([part.traces for part in parts], found)[single],
-        baseline=maps["baseline"].ravel(), noise=maps["noise"].ravel(), gain=maps["gain"].ravel(),
+        **_join_maps(tiles, parts, image_shape),
         field=_join_fields(parts),
         quality={name: _gather([part.quality[name] for part in parts], found)[single] for name in names},
         rejected=Rejected(
@@ -81,6 +87,38 @@ def join_tiles(
         ),
         warnings=tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
     )  # fmt: skip
+
+
+def _join_held(
+    tiles: list[Tile], parts: list[Components], footprints: sparse.csr_array, image_shape: tuple[int, int]
+) -> Components:
+    n_cells, n_frames = footprints.shape[0], parts[0].traces.shape[1]
+    traces = np.zeros((n_cells, n_frames), np.float32)
+    quality = {name: np.full(n_cells, np.nan, np.float32) for name in parts[0].quality}
+    deepest = np.full(n_cells, -np.inf)
+    for tile, part in zip(tiles, parts, strict=True):
+        held, cells = of_tile(tile, footprints, image_shape[1])
+        depth = _of_core(tile, held, image_shape, 0.0).depth
+        mine = depth > deepest[cells]
+        deepest[cells[mine]] = depth[mine]
+        traces[cells[mine]] = part.traces[mine]
+        for name, column in quality.items():
+            column[cells[mine]] = part.quality[name][mine]
+    nobody = Rejected(footprints[:0], traces[:0], (), {name: np.zeros(0, np.float32) for name in quality})
+    warnings = tuple(dict.fromkeys(warning for part in parts for warning in part.warnings))
+    return Components(
+        footprints=footprints, traces=traces, **_join_maps(tiles, parts, image_shape), field=_join_fields(parts),
+        quality=quality, rejected=nobody, warnings=warnings,
+    )  # fmt: skip
+
+
+def _join_maps(tiles: list[Tile], parts: list[Components], image_shape: tuple[int, int]) -> dict[str, Float32]:
+    """Put the cores' baseline, noise and gain together."""
+    maps = {name: np.zeros(image_shape, np.float32) for name in ("baseline", "noise", "gain")}
+    for tile, part in zip(tiles, parts, strict=True):
+        for name, image in maps.items():
+            image[tile.core_rows, tile.core_columns] = getattr(part, name).reshape(tile.shape)[tile.core_within]
+    return {name: image.ravel() for name, image in maps.items()}
 
 
 def _gather(arrays: list[Float32], cells: list[_Cells]) -> Float32:

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from gpucells.device.stage_clock import StageClock
 from gpucells.model.components import Components
+from gpucells.tiles.given_footprints import of_tile
 from gpucells.tiles.plan import Plan
 from gpucells.tiles.working_movie import Summary, WorkingMovie, each_tile
 
@@ -22,8 +23,9 @@ def whole_image_hats(plan: Plan) -> sparse.csr_array:
 
 
 def solve_tiles(
-    plan: Plan, working: WorkingMovie, summary: Summary, clock: StageClock, correlate: Callable[[Float32], Float32]
-) -> tuple[list[Components], Float32]:
+    plan: Plan, working: WorkingMovie, summary: Summary, clock: StageClock, correlate: Callable[[Float32], Float32],
+    given: sparse.csr_array | None = None, hold: bool = False,
+) -> tuple[list[Components], Float32]:  # fmt: skip
     """Solve every tile.
 
     Parameters
@@ -38,6 +40,10 @@ def solve_tiles(
         Times the stages and passes progress on.
     correlate : callable
         Makes the local correlation image of a movie ``(height, width, n_frames)``.
+    given : scipy.sparse.csr_array, optional
+        ``(n_cells, n_pixels)`` footprints over the whole image to start from instead of finding cells.
+    hold : bool
+        Leave them as they are.
 
     Returns
     -------
@@ -58,11 +64,12 @@ def solve_tiles(
             name = stage if n_tiles == 1 else f"{stage}, tile {index + 1} of {n_tiles}"
             clock.tell(name, done, total, unit)
 
+        start = None if given is None else of_tile(tile, given, plan.movie.width)[0]
         with clock.stage("find and refine cells"):
             parts.append(
                 plan.method.solve(
                     movie, summary.inside[tile.rows, tile.columns], grid.images(tile.rows, tile.columns),
-                    plan.radius_px, plan.settings, report,
+                    plan.radius_px, plan.settings, report, start, hold,
                 )
             )  # fmt: skip
     return parts, correlation

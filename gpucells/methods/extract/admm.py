@@ -39,14 +39,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import array_api_compat
 
 from gpucells.errors import InputError, SettingsError
 from gpucells.methods.extract.adaptive_kappa import START_K, KappaEstimate, estimate_kappa
 
-Constraint = Literal["nonnegative", "baseline", "none"]
+Constraint = Literal["nonnegative", "baseline", "bound", "none"]
 Adaptive = Literal["components", "rows"]
 
 REESTIMATE_AT = (0.5, 0.7, 0.9)  # shares of the iterations at which kappa is estimated anew, the original's
@@ -84,6 +84,7 @@ def solve_admm(
     kappa: float,
     *,
     constraint: Constraint = "nonnegative",
+    lower: Any = None,
     adaptive: Adaptive | None = None,
     penalty: Any = None,
     mask: Any = None,
@@ -107,8 +108,10 @@ def solve_admm(
     kappa : float
         Threshold of the loss, in the data's units. Adaptive kappa starts from .6361 times this, as in the original,
         where the noise would be meant.
-    constraint : {"nonnegative", "baseline", "none"}
-        Lower bound of the coefficients: 0; the smaller of 0 and a quantile of each component's own; nothing.
+    constraint : {"nonnegative", "baseline", "bound", "none"}
+        Lower bound of the coefficients: 0; the smaller of 0 and a quantile of each component's own; ``lower``; nothing.
+    lower : array, optional
+        ``(n_components,)`` the bounds of ``constraint="bound"``, which is not the original's; ``-inf`` for none.
     adaptive : {"components", "rows"}, optional
         Estimate kappa for every row and sample from the contamination around each component at each row, or around
         each component at each sample; see :mod:`gpucells.methods.extract.adaptive_kappa`. One fixed kappa where not
@@ -148,6 +151,8 @@ def solve_admm(
     penalty = None if penalty is None else penalty / norm
     solver = _Iteration(xp, data, components, penalty, mask, constraint, plain=constraint == "none" and not adaptive)
     solver.begin(start * norm, float(kappa) * (START_K if adaptive else 1))
+    if constraint == "bound":
+        solver.bound = (lower * norm)[None, :]
     solver.baseline_quantile, solver.baseline_every_step = baseline_quantile, baseline_every_step
     rounds = sorted({math.floor(share * n_iterations + 0.5) for share in reestimate_at}) if adaptive else []
     losses: list[float] = []
@@ -244,6 +249,8 @@ class _Iteration:
         zero = self.xp.zeros_like(z[:1, :])
         if self.constraint == "nonnegative":
             return zero
+        if self.constraint == "bound":
+            return self.bound
         if self.bound is None or self.baseline_every_step:
             from_what = z if self.baseline_every_step else self.data @ self.projection
             self.bound = self.xp.minimum(zero, _quantile(self.xp, from_what, self.baseline_quantile))
@@ -268,7 +275,7 @@ def _check(data: Any, components: Any, start: Any, kappa: float, constraint: str
             f"data {data.shape}, components {components.shape} and start {start.shape} do not fit",
             "(n_rows, n_samples), (n_components, n_samples), (n_rows, n_components)",
         )
-    if constraint not in ("nonnegative", "baseline", "none"):
-        raise SettingsError(f"constraint = {constraint!r} is unknown", "use 'nonnegative', 'baseline' or 'none'")
+    if constraint not in get_args(Constraint):
+        raise SettingsError(f"constraint = {constraint!r} is unknown", f"use one of {get_args(Constraint)}")
     if not kappa > 0:
         raise SettingsError(f"kappa = {kappa}", "it must be above 0")

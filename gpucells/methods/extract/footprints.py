@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from gpucells.methods.extract.compatible import admm_footprints
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.ops.difference_noise import difference_noise
 from gpucells.ops.patches import Patches, grow, keep_peak_component
@@ -96,10 +97,11 @@ def update_footprints(
     rim = masks & ~grow(support, reach - 1)
     patch_noise = patches.read(noise)
     start = patches.replaced(np.where(masks, patches.images / np.maximum(patch_noise, 1e-12), 0))
-    solved = robust_footprints(
-        movie, active, start.to_sparse(masks), kappa, known=known, offset=offset,
-        penalty=0.0,
-    )  # fmt: skip
+    begin = start.to_sparse(masks)
+    if settings.solver == "admm":
+        solved = admm_footprints(movie, active, begin, settings.kappa_std_ratio, known=known, offset=offset)
+    else:
+        solved = robust_footprints(movie, active, begin, kappa, known=known, offset=offset)
     images = _spread(solved, patches) * patch_noise
     error = patch_noise / np.maximum(np.linalg.norm(active, axis=1), 1e-6)[:, None, None]
     if known.images.shape[0]:

@@ -53,6 +53,13 @@ class ExtractSettings(Settings):
         False, description="re-estimate kappa for every cell and frame from the share of positive residuals"
     )
     max_iter: int = Field(5, ge=0, le=50, description="alternations of traces and footprints")
+    solver: Literal["newton", "admm"] = Field(
+        "newton",
+        description="newton; or the original's 100 first-order iterations, dense: for comparison on small movies",
+    )
+    l1_penalty_factor: float = Field(
+        0.0, ge=0.0, description="strength of the sparsity penalty on traces that look like an overlapping cell's"
+    )
     footprint_z: float = Field(2.0, ge=0.0, description="standard errors that a footprint's pixel must be above zero")
     smooth_footprints: bool = Field(
         True, description="smooth a footprint as far as its noise, known from the regression, explains its roughness"

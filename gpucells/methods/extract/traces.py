@@ -13,6 +13,8 @@ from scipy import sparse
 
 from gpucells.methods.extract.adaptive_kappa import FIRST_K, REACH, ROUNDS, next_k
 from gpucells.methods.extract.background import denoise_field
+from gpucells.methods.extract.compatible import admm_traces
+from gpucells.methods.extract.penalty import l1_weights
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.ops.contamination import normal_distribution
 from gpucells.ops.positive_share import positive_share
@@ -38,11 +40,13 @@ class TraceSolver:
         ``(n_pixels,)`` in the movie's units (gain: none).
     settings : ExtractSettings
         Of the run.
+    averaged : numpy.ndarray, optional
+        ``(n_cells, n)`` traces at any rate, which the L1 penalty is taken from; none without them.
     """
 
     def __init__(
         self, footprints: sparse.csr_array, hats: sparse.csr_array, baseline: Float32, noise: Float32, gain: Float32,
-        settings: ExtractSettings,
+        settings: ExtractSettings, averaged: Float32 | None = None,
     ) -> None:  # fmt: skip
         self.settings = settings
         self.noise, self.baseline = noise, baseline
@@ -56,6 +60,9 @@ class TraceSolver:
         self._alone = sparse.csr_array(self.cells[:, self.covered])
         self._behind = sparse.csr_array(self.hats[:, self.covered])
         self._graph = OverlapGraph.of(self._alone)
+        self._penalty = np.zeros(footprints.shape[0], np.float32)
+        if averaged is not None and self.kappa < PLAIN:
+            self._penalty = l1_weights(self.cells, averaged, settings.l1_penalty_factor, self.kappa)
 
     @property
     def kappa(self) -> float:
@@ -90,8 +97,11 @@ class TraceSolver:
         traces, field
             ``(n_cells, n)`` and ``(n_hats, n)``.
         """
-        kappa = np.full(len(self.noise), self.kappa, np.float32)
         movie = self._whitened(frames, slice(None))
+        if self.settings.solver == "admm":
+            solved = admm_traces(movie, self._both, self.kappa, start=start, lower=-np.inf)
+            return solved[: self.cells.shape[0]], solved[self.cells.shape[0] :]
+        kappa = np.full(len(self.noise), self.kappa, np.float32)
         solved, _ = robust_traces(
             movie, self._both, kappa, start=start, lower=-np.inf, tolerance=0.02, graph=self._joint_graph
         )
@@ -152,21 +162,27 @@ class TraceSolver:
         movie = self._whitened(frames, self.covered)
         if self._behind.shape[0]:
             subtract_components(movie, self._behind, field, out=movie)
+        penalty = np.where(np.isfinite(lower), self._penalty, 0).astype(np.float32)
+        if self.settings.solver == "admm":
+            return admm_traces(
+                movie, self._alone, self.kappa, start=start, lower=lower, penalty=penalty, adaptive=self.reach > 0
+            )
         if self.reach:
-            return self._solve_adaptive(movie, lower, start)
+            return self._solve_adaptive(movie, lower, start, penalty)
         kappa = np.full(len(movie), self.kappa, np.float32)
         solved, _ = robust_traces(
-            movie, self._alone, kappa, start=start, lower=lower, tolerance=0.01, graph=self._graph
+            movie, self._alone, kappa, start=start, lower=lower, penalty=penalty, tolerance=0.01, graph=self._graph
         )
         return solved
 
-    def _solve_adaptive(self, movie: Float32, lower: Float32, start: Float32) -> Float32:
+    def _solve_adaptive(self, movie: Float32, lower: Float32, start: Float32, penalty: Float32) -> Float32:
         unit, traces = np.ones(len(movie), np.float32), start
         k = np.full(start.shape, FIRST_K, np.float32)
         for round_ in range(ROUNDS + 1):
             if round_:
                 k = next_k(positive_share(movie, self._alone, traces, graph=self._graph), k)
             traces, _ = robust_traces(
-                movie, self._alone, unit, start=traces, lower=lower, kappa_scale=k, tolerance=0.01, graph=self._graph
-            )
+                movie, self._alone, unit, start=traces, lower=lower, penalty=penalty, kappa_scale=k, tolerance=0.01,
+                graph=self._graph,
+            )  # fmt: skip
         return traces
