@@ -135,8 +135,8 @@ def _run(
         del parts
     with clock.stage("traces"):
         solver = plan.method.trace_solver(
-            components.footprints, whole_image_hats(plan), components.baseline, plan.full_rate_noise(components.noise),
-            components.gain, plan.settings, components.traces,
+            components.footprints, whole_image_hats(plan), components.baseline,
+            plan.full_rate_noise(components.noise, summary.inside), components.gain, plan.settings, components.traces,
         )  # fmt: skip
         traces, _ = final_traces(
             movie, solver, components.traces, components.field, plan.factor, plan.settings.trace_output_option,

@@ -63,10 +63,10 @@ class Plan:
     budget_bytes: int
     warnings: tuple[str, ...]
 
-    def full_rate_noise(self, averaged: Float32) -> Float32:
-        """``(n_pixels,)`` noise at the full rate, no pixel quieter than the solver took it to be."""
+    def full_rate_noise(self, averaged: Float32, inside: NDArray[np.bool_]) -> Float32:
+        """``(n_pixels,)`` noise at the full rate, no pixel quieter than the solver took it; infinite outside."""
         floor = averaged * np.float32(0.5 * np.sqrt(self.factor))
-        return np.asarray(np.maximum(self.noise.ravel(), floor), np.float32)
+        return np.where(inside.ravel(), np.maximum(self.noise.ravel(), floor), np.float32(np.inf)).astype(np.float32)
 
     def background(self) -> Background:
         """Nodes of the background field over the whole image."""

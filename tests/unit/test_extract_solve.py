@@ -135,7 +135,6 @@ def test_constant_pixels_spoil_nothing() -> None:
     assert (cosine(components.footprints.toarray(), truth).max(axis=0) > 0.9).sum() >= 4
 
 
-@pytest.mark.xfail(reason="smoothing spreads footprints into pixels that carry no signal")
 def test_constant_pixels_stay_empty() -> None:
     images = run(with_dead_pixels()[0]).footprints.toarray().reshape(-1, *SHAPE)
     assert not images[:, 20:28].any()

@@ -62,7 +62,7 @@ def window_side(radius_px: float) -> int:
 
 def update_footprints(
     movie: Float32, traces: Float32, footprints: sparse.csr_array, noise: Float32, kappa: Float32,
-    known: Known, offset: Float32, image_shape: tuple[int, int], radius_px: float, settings: ExtractSettings,
+    known: Known, offset: Float32, inside: NDArray[np.bool_], radius_px: float, settings: ExtractSettings,
 ) -> tuple[sparse.csr_array, NDArray[np.float32]]:  # fmt: skip
     """Solve the footprints for given traces.
 
@@ -78,8 +78,10 @@ def update_footprints(
         ``(n_pixels,)``.
     known : Known
         The background.
-    image_shape, radius_px
-        Of the tile, and of the cells (px).
+    inside : numpy.ndarray
+        ``(height, width)`` bool, the pixels that a footprint may have.
+    radius_px : float
+        Cell radius (px).
 
     Returns
     -------
@@ -90,10 +92,10 @@ def update_footprints(
     """
     whitened = sparse.csr_array(footprints @ sparse.diags_array(1 / noise)).astype(np.float32)
     active = significant_part(traces, whitened)
-    patches = Patches.of(footprints, image_shape, window_side(radius_px))
+    patches = Patches.of(footprints, inside.shape, window_side(radius_px))
     support = patches.images > EDGE * patches.images.max(axis=(1, 2), initial=1e-12, keepdims=True)
     reach = max(2, round(radius_px / 2))
-    masks = grow(support, reach)
+    masks = grow(support, reach) & (patches.read(inside.ravel().astype(np.float32)) > 0)
     rim = masks & ~grow(support, reach - 1)
     patch_noise = patches.read(noise)
     start = patches.replaced(np.where(masks, patches.images / np.maximum(patch_noise, 1e-12), 0))

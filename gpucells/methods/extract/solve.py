@@ -176,7 +176,7 @@ def _prepare(
 
 
 def _set_footprints(state: State, footprints: sparse.csr_array) -> None:
-    state.footprints = footprints
+    state.footprints = _scaled(footprints, state.inside.ravel().astype(np.float32))
     state.traces = np.zeros((footprints.shape[0], state.movie.shape[1]), np.float32)
 
 
@@ -255,7 +255,7 @@ def _refine_once(state: State, strictness: float) -> None:
     known = Known(sparse.csc_array(state.background()), state.field)
     state.footprints, scale = update_footprints(
         state.movie, state.traces, state.footprints, state.noise, state.kappa, known, state.offset,
-        state.image_shape, state.radius_px, state.settings,
+        state.inside, state.radius_px, state.settings,
     )  # fmt: skip
     state.traces = state.traces * scale[:, None]
     _keep(state, scale > 0)
