@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gpucells.methods.registry import TraceSolver
 from gpucells.model.movie import Movie
-from gpucells.tiles.frames import blocks, blocks_within, frames_per_block
+from gpucells.tiles.frames import blocks, blocks_within, frames_per_block, own
 
 Float32 = NDArray[np.float32]
 
@@ -114,6 +114,5 @@ def _sample_unconstrained(movie: Movie, solver: TraceSolver, field: Float32, sta
     parts = []
     for begin in np.unique(first):
         some = slice(int(begin), min(int(begin) + SAMPLE_LENGTH, movie.n_frames))
-        frames = np.asarray(movie.read(some), np.float32)
-        parts.append(solver.solve_cells(_finite(frames), field[:, some], free, start[:, some]))
+        parts.append(solver.solve_cells(_finite(own(movie.read(some))), field[:, some], free, start[:, some]))
     return np.concatenate(parts, axis=1)

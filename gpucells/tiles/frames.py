@@ -41,7 +41,7 @@ def blocks(movie: Movie, n_frames: int) -> Iterator[tuple[slice, NDArray[np.floa
     """
     for start in range(0, movie.n_frames, n_frames):
         some = slice(start, min(start + n_frames, movie.n_frames))
-        yield some, _own(movie.read(some))
+        yield some, own(movie.read(some))
 
 
 def probe(movie: Movie, n_frames: int, n_blocks: int = 3) -> list[NDArray[np.float32]]:
@@ -62,10 +62,10 @@ def probe(movie: Movie, n_frames: int, n_blocks: int = 3) -> list[NDArray[np.flo
         ``(n, height, width)`` float32 each; one block where the movie is short.
     """
     if movie.n_frames <= n_frames:
-        return [_own(movie.read())]
+        return [own(movie.read())]
     length = n_frames // n_blocks
     starts = np.linspace(0, movie.n_frames - length, n_blocks).astype(int)
-    return [_own(movie.read(slice(int(start), int(start) + length))) for start in starts]
+    return [own(movie.read(slice(int(start), int(start) + length))) for start in starts]
 
 
 def blocks_within(movie: Movie, n_frames: int, margin: int) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
@@ -92,11 +92,11 @@ def blocks_within(movie: Movie, n_frames: int, margin: int) -> Iterator[tuple[sl
     for start in range(0, movie.n_frames, n_frames):
         stop = min(start + n_frames, movie.n_frames)
         read = slice(max(0, start - margin), min(stop + margin, movie.n_frames))
-        yield slice(start, stop), read, _own(movie.read(read))
+        yield slice(start, stop), read, own(movie.read(read))
 
 
-def _own(frames: NDArray[Any]) -> NDArray[np.float32]:
-    """Return frames as float32 that may be overwritten: never a view of an array that the user holds."""
+def own(frames: NDArray[Any]) -> NDArray[np.float32]:
+    """Return frames as float32 that may be overwritten: never a view of an array that somebody else holds."""
     return np.array(
         frames, np.float32, order="C", copy=None if frames.flags.owndata and frames.flags.writeable else True
     )

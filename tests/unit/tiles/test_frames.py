@@ -1,0 +1,75 @@
+"""Reading a movie in blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gpucells.model.movie import Movie
+from gpucells.tiles.frames import blocks, blocks_within, frames_per_block, probe
+
+
+class Held:
+    """A reader that hands out views of what it holds, as a careless one might."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+
+    def read(self, frames: slice, rows: slice, columns: slice) -> np.ndarray:
+        return self.array[frames, rows, columns]
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("length", [1, 7, 43, 100])
+def test_blocks_are_the_movie_in_order(samples, as_movie, length) -> None:
+    read = list(blocks(as_movie(samples), length))
+    assert [some.start for some, _ in read] == list(range(0, 43, length))
+    assert {frames.dtype for _, frames in read} == {np.dtype(np.float32)}
+    assert all(len(frames) == some.stop - some.start for some, frames in read)
+    np.testing.assert_array_equal(np.concatenate([frames for _, frames in read]), samples)
+
+
+def test_frames_per_block_keeps_to_the_budget_and_the_multiple(samples, as_movie) -> None:
+    movie = as_movie(samples)
+    frame = 4 * 24 * 30
+    assert frames_per_block(movie, 1, 10 * frame) == 10
+    assert frames_per_block(movie, 4, 10 * frame) == 8
+    assert frames_per_block(movie, 16, 10 * frame) == 16  # a block is never less than one multiple
+    assert frames_per_block(movie, 1, 1) == 1
+
+
+@pytest.mark.parametrize("margin", [0, 3, 50])
+def test_blocks_within_bring_their_neighbours(samples, as_movie, margin) -> None:
+    own = []
+    for some, read, frames in blocks_within(as_movie(samples), 10, margin):
+        assert (read.start, read.stop) == (max(0, some.start - margin), min(43, some.stop + margin))
+        np.testing.assert_array_equal(frames, samples[read])
+        own.append(some)
+    assert [some.start for some in own] == [0, 10, 20, 30, 40]
+    assert own[-1].stop == 43
+
+
+def test_a_probe_is_consecutive_frames_evenly_spread(samples, as_movie) -> None:
+    parts = probe(as_movie(samples), 12)
+    assert [len(part) for part in parts] == [4, 4, 4]
+    for part, start in zip(parts, (0, 19, 39), strict=True):
+        np.testing.assert_array_equal(part, samples[start : start + 4])
+    (whole,) = probe(as_movie(samples), 43)
+    np.testing.assert_array_equal(whole, samples)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint16])
+def test_what_is_read_may_be_overwritten(samples, dtype) -> None:
+    """Even where a reader hands out views of an array that somebody else holds, which may be read-only."""
+    held = samples.astype(dtype)
+    held.flags.writeable = False
+    movie = Movie(Held(held), "held")
+    for _, frames in blocks(movie, 10):
+        frames[:] = 0
+    for _, _, frames in blocks_within(movie, 10, 2):
+        frames[:] = 0
+    for part in (*probe(movie, 12), *probe(movie, 100)):
+        part[:] = 0
+    np.testing.assert_array_equal(held, samples)
