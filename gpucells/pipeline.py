@@ -128,6 +128,7 @@ def _run(
             movie, plan.tiles, plan.factor, lambda done, total: clock.tell("read movie", done, total, "frames")
         )
     with working:
+        summary = summary.within(plan.mask)
         parts, correlation = solve_tiles(plan, working, summary, clock, local_correlation, given, hold)
     with clock.stage("join"):
         shape = (movie.height, movie.width)

@@ -68,6 +68,9 @@ class RunSettings(Settings):
     cell_diameter_px: float | None = Field(
         None, ge=2, description="width of a cell on the picture; estimated from the movie where not given"
     )
+    mask: str | None = Field(
+        None, description="file with one picture of the movie's size: cells are looked for where it is not 0"
+    )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, or cuda:0")
     memory_bytes: int | None = Field(
         None, gt=0, description="host memory the run may use; half of what is free where not given"

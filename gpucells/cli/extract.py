@@ -23,6 +23,7 @@ def extract(
     assignments: options.Assignments = None,
     settings: options.SettingsFile = None,
     footprints: options.Footprints = None,
+    mask: options.Mask = None,
     device: options.Device = None,
     memory: options.Memory = None,
     seed: options.Seed = None,
@@ -40,6 +41,7 @@ def extract(
     given = {
         "preset": preset,
         "cell_diameter_px": cell_diameter_px,
+        "mask": mask,
         "device": device,
         "memory_bytes": None if memory is None else parse_bytes(memory),
         "seed": seed,

@@ -42,6 +42,7 @@ Footprints = Annotated[
     Path | None,
     _option(text="file of cells: solve the traces of its accepted cells on this movie, and find none", panel=_RUN),
 ]
+Mask = Annotated[str | None, _setting("mask", metavar="FILE")]
 Device = Annotated[str | None, _setting("device")]
 Memory = Annotated[str | None, _setting("memory_bytes", before="such as 8GB: ", metavar="SIZE")]
 Seed = Annotated[int | None, _setting("seed")]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpucells.device.discover import choose_device
 from gpucells.device.memory import free_host_memory_bytes
-from gpucells.errors import InputError
+from gpucells.errors import InputError, MissingFileError
+from gpucells.io.open_movie import open_movie
 from gpucells.methods.registry import Background, Method, MethodSettings, find_method
 from gpucells.model.movie import Movie
 from gpucells.ops.difference_noise import difference_noise
 from gpucells.preprocess.estimate import estimate
+from gpucells.preprocess.mask import check_mask
 from gpucells.settings import RunSettings
 from gpucells.tiles.frames import BLOCK_BYTES, probe
 from gpucells.tiles.grid import BYTES_PER_SAMPLE, HALO_RADII, Tile, plan_tiles
@@ -44,6 +47,8 @@ class Plan:
         Frames averaged into one while cells are found and refined.
     noise : numpy.ndarray
         ``(height, width)`` noise at the full rate, from the probe.
+    mask : numpy.ndarray
+        ``(height, width)`` bool, where cells may be.
     tiles : list of Tile
         How the image is cut.
     budget_bytes : int
@@ -59,6 +64,7 @@ class Plan:
     radius_px: float
     factor: int
     noise: Float32
+    mask: NDArray[np.bool_]
     tiles: list[Tile]
     budget_bytes: int
     warnings: tuple[str, ...]
@@ -135,7 +141,8 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
     n_probe = max(FEWEST_FRAMES, min(PROBE_FRAMES, PROBE_BYTES // frame_bytes))
     seen = np.concatenate(probe(movie, n_probe))
     np.nan_to_num(seen, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    inside = seen.max(axis=0) > seen.min(axis=0)
+    mask = _read_mask(run.mask, (movie.height, movie.width))
+    inside = (seen.max(axis=0) > seen.min(axis=0)) & mask
     if not inside.any():
         raise InputError(f"{movie.source}: no pixel of {len(seen)} frames varies", "is the right dataset read?")
     estimated = estimate(seen, inside, run.cell_diameter_px)
@@ -150,5 +157,26 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
         (movie.height, movie.width), movie.n_frames // factor, halo, max(budget - RESERVED_BYTES, budget // 4)
     )
     return Plan(
-        movie, chosen, settings, device, radius, factor, noise.astype(np.float32), tiles, budget, estimated.warnings
+        movie,
+        chosen,
+        settings,
+        device,
+        radius,
+        factor,
+        noise.astype(np.float32),
+        mask,
+        tiles,
+        budget,
+        estimated.warnings,
     )
+
+
+def _read_mask(path: str | None, image_shape: tuple[int, int]) -> NDArray[np.bool_]:
+    if path is None:
+        return np.ones(image_shape, bool)
+    if not Path(path).exists():
+        raise MissingFileError(f"no mask {path}")
+    if Path(path).suffix.lower() == ".npy":  # NumPy writes a picture with two axes, which is no movie
+        return check_mask(np.load(path, allow_pickle=False), image_shape, f"mask {path}")
+    with open_movie(path) as picture:
+        return check_mask(picture.read(), image_shape, f"mask {path}")

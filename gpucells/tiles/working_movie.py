@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -38,6 +38,19 @@ class Summary:
     maximum: Float32
     minimum: Float32
     inside: NDArray[np.bool_]
+
+    def within(self, mask: NDArray[np.bool_]) -> Summary:
+        """Leave out what a ``(height, width)`` mask leaves out.
+
+        Raises
+        ------
+        InputError
+            No pixel is left.
+        """
+        inside = self.inside & mask
+        if not inside.any():
+            raise InputError("no pixel inside the mask varies and is finite in all frames", "is it this movie's mask?")
+        return replace(self, inside=inside)
 
 
 class WorkingMovie:
