@@ -28,14 +28,18 @@ class StageClock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what happens inside; a name that comes again adds to its first."""
+        """Time what happens inside, also where it fails; a name that comes again adds to its first."""
         wall, cpu = time.perf_counter(), time.process_time()
-        yield
-        cost = StageCost(name, time.perf_counter() - wall, time.process_time() - cpu, peak_memory_bytes())
+        try:
+            yield
+        finally:
+            self._add(StageCost(name, time.perf_counter() - wall, time.process_time() - cpu, peak_memory_bytes()))
+
+    def _add(self, cost: StageCost) -> None:
         for index, before in enumerate(self.costs):
-            if before.stage == name:
+            if before.stage == cost.stage:
                 self.costs[index] = StageCost(
-                    name, before.wall_s + cost.wall_s, before.cpu_s + cost.cpu_s, cost.peak_bytes
+                    cost.stage, before.wall_s + cost.wall_s, before.cpu_s + cost.cpu_s, cost.peak_bytes
                 )
                 return
         self.costs.append(cost)

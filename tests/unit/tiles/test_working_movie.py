@@ -139,9 +139,9 @@ def test_scratch_files_are_gone_after_an_exception(samples, as_movie, monkeypatc
     assert seen == [(10, 43, 2), (20, 43, 2)]
     assert not list(scratch.iterdir())
     working, _ = ingest(as_movie(samples), cut(SHAPE, 1, 2, 4), 2, ignore)
+    working.take(0)
+    assert len(list(scratch.rglob("*.f32"))) == 1  # a tile that was taken needs its file no more
     with pytest.raises(error), working:
-        working.take(0)
-        assert len(list(scratch.rglob("*.f32"))) == 1  # a tile that was taken needs its file no more
         raise error
     assert not list(scratch.iterdir())
 

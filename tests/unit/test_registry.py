@@ -1,0 +1,44 @@
+"""Methods by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from gpucells.errors import SettingsError
+from gpucells.methods.registry import METHOD_NAMES, find_method
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+@pytest.mark.parametrize("preset", ["one_photon", "two_photon"])
+def test_every_method_has_what_a_run_asks_of_it(name: str, preset: str) -> None:
+    method = find_method(name)
+    assert method.name == name
+    assert method.title
+    settings = method.settings(preset, {"downsample_time_by": 3})
+    assert settings.downsample_time_by == 3
+    assert settings.min_tau_after_downsampling > 0
+    assert settings.trace_output_option
+    assert settings.model_dump()["downsample_time_by"] == 3
+    nodes = method.background((20, 30), 4.0, settings).images(slice(0, 20), slice(10, 30))
+    assert nodes.shape[1] == 20 * 20
+    assert callable(method.solve)
+    assert callable(method.trace_solver)
+
+
+def test_no_background_has_no_nodes() -> None:
+    method = find_method("extract")
+    settings = method.settings("two_photon", {"background": "none"})
+    assert method.background((20, 30), 4.0, settings).images(slice(0, 20), slice(0, 10)).shape == (0, 200)
+
+
+@pytest.mark.parametrize(("name", "hint"), [("extrct", "did you mean 'extract'"), ("zzz", "one of extract")])
+def test_an_unknown_method_is_refused(name: str, hint: str) -> None:
+    with pytest.raises(SettingsError, match=f"unknown method '{name}'") as caught:
+        find_method(name)
+    assert hint in caught.value.hint
+
+
+def test_settings_of_a_method_are_checked() -> None:
+    with pytest.raises(SettingsError, match="unknown setting 'max_itr'") as caught:
+        find_method("extract").settings("two_photon", {"max_itr": 3})
+    assert "max_iter" in caught.value.hint
