@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from gpucells.errors import SettingsError
 
@@ -54,6 +55,25 @@ class Settings(BaseModel):
     def changed(self, **values: Any) -> Self:
         """Return a validated copy with some values changed."""
         return type(self).from_values(self.model_dump() | values)
+
+    @classmethod
+    def table(cls) -> str:
+        """Return the settings as a Markdown table, for the documentation."""
+        rows = ["| setting | default | range | meaning |", "|---|---|---|---|"]
+        for name, field in cls.model_fields.items():
+            default = "from the movie, or none" if field.default is None else f"`{field.default}`"
+            rows.append(f"| `{name}` | {default} | {_range(field)} | {field.description} |")
+        return "\n".join(rows)
+
+
+def _range(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(field.annotation))
+    if field.annotation is bool:
+        return "`True`, `False`"
+    signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+    limits = [f"{sign} {getattr(m, key):g}" for m in field.metadata for key, sign in signs.items() if hasattr(m, key)]
+    return ", ".join(limits)
 
 
 Preset = Literal["one_photon", "two_photon"]

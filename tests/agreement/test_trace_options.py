@@ -15,7 +15,7 @@ import gpucells
 from gpucells.methods.extract.settings import TraceOption
 from gpucells.model.cells import Cells
 
-# What the original's run with each option reaches; it was not run with "none".
+# The original's run with each option; small_out.mat is the one with no bound. It was not run with "none".
 REFERENCE = {
     "baseline_adjusted": "out_baseline_adjusted.mat",
     "nonneg": "out_nonneg.mat",
