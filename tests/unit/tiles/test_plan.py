@@ -1,0 +1,119 @@
+"""What a run will do: averaging, tiles, memory, and what is refused before anything is done."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpucells
+from gpucells.errors import DeviceError, DeviceMemoryError, InputError, SettingsError
+from gpucells.settings import RunSettings
+from gpucells.tiles import plan as plan_module
+from gpucells.tiles.plan import FEWEST_FRAMES, make_plan
+
+
+@pytest.fixture(scope="module")
+def simulated() -> Any:
+    return gpucells.simulate_movie("two_photon", shape=(300, 64, 64), seed=0)
+
+
+def planned(movie: Any, values: dict[str, Any] | None = None, **run: Any) -> plan_module.Plan:
+    return make_plan(gpucells.open_movie(movie), "extract", RunSettings.from_values(run), values or {})
+
+
+def test_what_is_not_given_is_estimated(simulated) -> None:
+    plan = planned(simulated.movie)
+    assert 2 * plan.radius_px == pytest.approx(12, rel=0.2)  # cells were drawn 12 px wide
+    assert plan.factor == 1  # a decay of 8 frames is estimated a little short, and 5 frames must be left of it
+    assert len(plan.tiles) == 1
+    assert plan.device == "cpu"
+    record = plan.record(RunSettings.from_values({}))
+    assert record["estimated"] == {"cell_diameter_px": 2 * plan.radius_px, "downsample_time_by": 1}
+    assert {"run", "extract", "estimated"} == record.keys()
+
+
+def test_slow_transients_are_averaged() -> None:
+    slow = gpucells.simulate_movie("two_photon", shape=(600, 64, 64), seed=0, decay_s=2.0, event_rate_hz=0.05)
+    assert planned(slow.movie).factor in (3, 4)  # 20 frames keep about 5
+
+
+def test_what_is_given_is_taken(simulated) -> None:
+    plan = planned(simulated.movie, {"downsample_time_by": 5}, cell_diameter_px=9)
+    assert (plan.radius_px, plan.factor) == (4.5, 5)
+    assert planned(simulated.movie, {"downsample_time_by": 200}).factor == 300 // FEWEST_FRAMES
+
+
+def test_noise_is_the_movies_at_the_full_rate() -> None:
+    rng = np.random.default_rng(0)
+    spread = np.linspace(2, 6, 20)
+    movie = (100 + spread[:, None] * rng.normal(size=(600, 20, 20))).astype(np.float32)
+    plan = planned(movie, cell_diameter_px=6)
+    np.testing.assert_allclose(plan.noise.mean(axis=1), spread, rtol=0.1)
+
+
+def test_a_long_movie_is_not_read_whole(simulated, monkeypatch) -> None:
+    monkeypatch.setattr(plan_module, "PROBE_BYTES", 60 * 4 * 64 * 64)
+    movie = gpucells.open_movie(simulated.movie)
+    read: list[int] = []
+    original = type(movie).read
+
+    def counting(self: Any, frames: slice = slice(None), *box: Any) -> Any:
+        result = original(self, frames, *box)
+        read.append(len(result))
+        return result
+
+    monkeypatch.setattr(type(movie), "read", counting)
+    make_plan(movie, "extract", RunSettings.from_values({}), {})
+    assert read == [20, 20, 20]
+
+
+def test_lines_say_what_would_be_done_with_sizes_in_bytes(simulated) -> None:
+    plan = planned(simulated.movie, {"downsample_time_by": 2}, memory_bytes=2 * 10**9)
+    text = "\n".join(plan.lines())
+    for part in (
+        "array: 300 frames of 64 x 64, uint16, 2,457,600 bytes",
+        "EXTRACT (Inan et al. 2021) on cpu",
+        "2 frames into one: 150 frames",
+        "whole image; the largest 4,096 pixels, 5,529,600 bytes",
+        "2,000,000,000 bytes at most",
+    ):
+        assert part in text
+    tiled = planned(simulated.movie, {"downsample_time_by": 2}, cell_diameter_px=6, memory_bytes=4 * 4_000_000)
+    assert re.search(
+        r"tiles +4 tiles, halo included; the largest 2,209 pixels, 2,982,150 bytes", "\n".join(tiled.lines())
+    )
+    dim = planned(np.random.default_rng(0).normal(size=(40, 16, 16)))
+    assert [line for line in dim.lines() if line.startswith("warning     no ")]
+
+
+def test_tiles_fit_the_memory(simulated) -> None:
+    with pytest.raises(DeviceMemoryError, match="smallest tile") as caught:
+        planned(simulated.movie, memory_bytes=10**6)
+    assert "--memory" in caught.value.hint
+
+
+@pytest.mark.parametrize("n_frames", [1, FEWEST_FRAMES - 1])
+def test_too_few_frames(simulated, n_frames: int) -> None:
+    with pytest.raises(InputError, match=f"array has {n_frames} frames"):
+        planned(simulated.movie[:n_frames])
+    assert planned(simulated.movie[:FEWEST_FRAMES]).factor == 1
+
+
+@pytest.mark.parametrize("value", [0, 55, np.nan, np.inf])
+def test_nothing_that_varies(value: float) -> None:
+    with pytest.raises(InputError, match="no pixel of 40 frames varies"):
+        planned(np.full((40, 16, 16), value, np.float32))
+
+
+def test_unknown_names_are_refused(simulated) -> None:
+    movie = gpucells.open_movie(simulated.movie)
+    run = RunSettings.from_values({})
+    with pytest.raises(SettingsError, match="unknown method"):
+        make_plan(movie, "cnmf", run, {})
+    with pytest.raises(SettingsError, match="unknown setting 'max_itr'"):
+        make_plan(movie, "extract", run, {"max_itr": 3})
+    with pytest.raises(DeviceError):
+        make_plan(movie, "extract", run.changed(device="cuda:7"), {})
