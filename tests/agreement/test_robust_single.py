@@ -58,7 +58,7 @@ def test_noise_a_sample_is_the_whitened_problem() -> None:
 
 def test_scaling_data_and_kappa_scales_the_answer() -> None:
     data, shape, _ = problem()
-    # An answer near 0 is a difference of large numbers: its rounding is the data's, not its own. Over 300 draws it stayed
+    # An answer near 0 is a difference of large numbers: its rounding is the data's, not its own. In 300 draws it was
     # below .033 of one rounding of the largest sample.
     rounding = np.finfo(np.float32).eps * np.abs(50 * data).max()
     scaled, plain = robust_scale(50 * data, shape, 35.0), robust_scale(data, shape, 0.7)
