@@ -141,7 +141,7 @@ def _run(
         )  # fmt: skip
         traces, _ = final_traces(
             movie, solver, components.traces, components.field, plan.factor, plan.settings.trace_output_option,
-            lambda done, total: clock.tell("traces", done, total, "frames"),
+            lambda done, total: clock.tell("traces", done, total, "frames"), plan.budget_bytes // 8,
         )  # fmt: skip
     with clock.stage("assemble"):
         record = plan.record(run)

@@ -51,6 +51,7 @@ def final_traces(
     factor: int,
     option: str,
     report: Callable[[float, float], None],
+    block_bytes: int | None = None,
 ) -> tuple[Float32, Float32]:
     """Solve traces and background of the whole movie.
 
@@ -68,6 +69,8 @@ def final_traces(
         The method's ``trace_output_option``; ``"none"`` leaves the averaged traces as they are, stretched.
     report : callable
         Told frames done and total, over both passes.
+    block_bytes : int, optional
+        Size of a block of frames (float32) that may not be exceeded; whole blocks of the solver where it is not given.
 
     Returns
     -------
@@ -82,7 +85,7 @@ def final_traces(
     start = stretch(traces, factor, n_frames)
     smooth, slow = solver.denoise(field, factor)
     smooth = stretch(smooth, factor, n_frames)
-    length = frames_per_block(movie, multiple=128)
+    length = frames_per_block(movie, multiple=128, most_bytes=block_bytes)
     n_passes = 1
     if not slow:  # the background moves within an averaged frame: solve it at the full rate
         n_passes = 2

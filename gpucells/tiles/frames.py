@@ -13,7 +13,9 @@ from gpucells.model.movie import Movie
 BLOCK_BYTES = 48 * 2**20  # float32 bytes of a block of frames
 
 
-def frames_per_block(movie: Movie, multiple: int = 1, budget_bytes: int = BLOCK_BYTES) -> int:
+def frames_per_block(
+    movie: Movie, multiple: int = 1, budget_bytes: int = BLOCK_BYTES, most_bytes: int | None = None
+) -> int:
     """Return how many frames a block may have.
 
     Parameters
@@ -21,12 +23,15 @@ def frames_per_block(movie: Movie, multiple: int = 1, budget_bytes: int = BLOCK_
     movie : Movie
         The source.
     multiple : int
-        The result is a multiple of it, and at least it.
+        The result is a multiple of it, and at least it, as far as ``most_bytes`` allows.
     budget_bytes : int
-        Size of the block as float32.
+        Size of the block as float32 that is aimed at.
+    most_bytes : int, optional
+        Size that it may not exceed, but for a single frame.
     """
-    fit = budget_bytes // (4 * movie.height * movie.width)
-    return max(multiple, int(fit) // multiple * multiple)
+    frame_bytes = 4 * movie.height * movie.width
+    n_frames = max(multiple, budget_bytes // frame_bytes // multiple * multiple)
+    return n_frames if most_bytes is None else max(1, min(n_frames, most_bytes // frame_bytes))
 
 
 def blocks(movie: Movie, n_frames: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:

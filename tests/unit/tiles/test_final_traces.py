@@ -75,7 +75,7 @@ N, SHAPE = 300, (3, 4)
 @pytest.mark.parametrize("slow", [False, True])
 @pytest.mark.parametrize("reach", [0, 5])
 def test_every_frame_is_solved_with_its_own_background(monkeypatch: pytest.MonkeyPatch, slow: bool, reach: int) -> None:
-    monkeypatch.setattr(frames_module.frames_per_block, "__defaults__", (1, 128 * 4 * 12))
+    monkeypatch.setattr(frames_module.frames_per_block, "__defaults__", (1, 128 * 4 * 12, None))
     frames = np.random.default_rng(0).integers(0, 9, (N, *SHAPE)).astype(np.float32)
     sums = frames.sum(axis=(1, 2))
     frames_nan = frames.copy()
@@ -100,6 +100,14 @@ def test_every_frame_is_solved_with_its_own_background(monkeypatch: pytest.Monke
         assert told == [(128, 600), (256, 600), (300, 600), (428, 600), (556, 600), (600, 600)]
         assert solver.bounds == [(2, N)]
     assert np.isnan(frames_nan[7, 1, 1])  # the caller's array is his
+
+
+def test_blocks_keep_to_the_memory_at_hand() -> None:
+    movie = gpucells.open_movie(np.ones((N, *SHAPE), np.float32))
+    told: list[Any] = []
+    traces = np.ones((2, N), np.float32)
+    final_traces(movie, Recorder(True), traces, traces[:1], 1, "nonneg", lambda *d: told.append(d), 50 * 4 * 12)
+    assert told == [(done, N) for done in range(50, 301, 50)]
 
 
 def test_without_final_traces_the_movie_is_not_read() -> None:

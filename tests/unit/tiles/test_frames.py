@@ -38,6 +38,9 @@ def test_frames_per_block_keeps_to_the_budget_and_the_multiple(samples, as_movie
     assert frames_per_block(movie, 4, 10 * frame) == 8
     assert frames_per_block(movie, 16, 10 * frame) == 16  # a block is never less than one multiple
     assert frames_per_block(movie, 1, 1) == 1
+    assert frames_per_block(movie, 16, 10 * frame, most_bytes=12 * frame) == 12  # but what may not be exceeded is not
+    assert frames_per_block(movie, 16, 40 * frame, most_bytes=100 * frame) == 32
+    assert frames_per_block(movie, 16, 10 * frame, most_bytes=1) == 1
 
 
 @pytest.mark.parametrize("margin", [0, 3, 50])

@@ -21,7 +21,7 @@ def ignore(done: float, total: float) -> None:
 
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten frames a block, so that a movie of forty-three has five."""
-    monkeypatch.setattr(frames_module.frames_per_block, "__defaults__", (1, 10 * 4 * SHAPE[0] * SHAPE[1]))
+    monkeypatch.setattr(frames_module.frames_per_block, "__defaults__", (1, 10 * 4 * SHAPE[0] * SHAPE[1], None))
 
 
 def kept(movie: Any, factor: int, n_rows: int = 1, n_columns: int = 1, halo: int = 4) -> tuple[list[Any], Any]:
