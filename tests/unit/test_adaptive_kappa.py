@@ -63,7 +63,7 @@ def test_blocks_in_time_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert chosen.reach == REACH
 
     def run(length: int) -> Any:
-        monkeypatch.setattr(module, "frames_per_block", lambda movie, multiple: length)
+        monkeypatch.setattr(module, "frames_per_block", lambda movie, multiple, most_bytes: length)
         field = np.zeros((0, 300), np.float32)
         return final_traces(open_movie(frames), chosen, traces, field, 1, "baseline_adjusted", lambda *_: None)[0]
 
