@@ -1,4 +1,4 @@
-"""The last two passes over a movie: traces at its full rate."""
+"""The last pass over a movie, or two: traces at its full rate."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def final_traces(
     option : str
         The method's ``trace_output_option``; ``"none"`` leaves the averaged traces as they are, stretched.
     report : callable
-        Told frames done and total, over both passes.
+        Told frames done and total, over all passes.
     block_bytes : int, optional
         Size of a block of frames (float32) that may not be exceeded; whole blocks of the solver where it is not given.
 

@@ -156,8 +156,7 @@ def _prepare(
         offset[some] = _quantile(flat[some], settings.baseline_quantile)
         noise[some] = difference_noise(flat[some])
     live = inside.ravel() & (noise > 0)
-    typical = float(np.median(noise[live])) if live.any() else 1.0
-    noise = np.maximum(noise, np.float32(QUIETEST * typical))
+    noise = _floored(noise, live)
     flat -= offset[:, None]
     flat /= noise[:, None]
     flat[~live] = 0
@@ -180,6 +179,12 @@ def _set_footprints(state: State, footprints: sparse.csr_array) -> None:
     state.traces = np.zeros((footprints.shape[0], state.movie.shape[1]), np.float32)
 
 
+def _floored(noise: Float32, live: NDArray[np.bool_]) -> Float32:
+    """Take no pixel for quieter than a share of the typical one."""
+    typical = float(np.median(noise[live])) if live.any() else 1.0
+    return np.maximum(noise, np.float32(QUIETEST * typical))
+
+
 def _quantile(rows: Float32, quantile: float) -> Float32:
     at = min(int(quantile * rows.shape[1]), rows.shape[1] - 1)
     return np.partition(rows, at, axis=1)[:, at]
@@ -187,7 +192,8 @@ def _quantile(rows: Float32, quantile: float) -> Float32:
 
 def _solve_traces(state: State, lower: float = -np.inf) -> None:
     """Solve cells and field of every frame together, from where they are."""
-    both = sparse.csr_array(sparse.vstack([state.whitened(), state.background()]))
+    cells = state.whitened()
+    both = sparse.csr_array(sparse.vstack([cells, state.background()]))
     n_cells = state.footprints.shape[0]
     bounds = np.full(both.shape[0], -np.inf, np.float32)
     bounds[:n_cells] = lower
@@ -195,9 +201,7 @@ def _solve_traces(state: State, lower: float = -np.inf) -> None:
     settings = state.settings
     penalty = np.zeros(both.shape[0], np.float32)
     if np.isfinite(lower):
-        penalty[:n_cells] = l1_weights(
-            state.whitened(), state.traces, settings.l1_penalty_factor, settings.kappa_std_ratio
-        )
+        penalty[:n_cells] = l1_weights(cells, state.traces, settings.l1_penalty_factor, settings.kappa_std_ratio)
     if settings.solver == "admm":
         solved = admm_traces(
             state.movie, both, settings.kappa_std_ratio, offset=state.offset, lower=bounds, penalty=penalty,
@@ -236,8 +240,7 @@ def _find(state: State, report: Stage) -> sparse.csr_array:
         part = residual[first : first + 4096]
         part -= np.median(part, axis=1, keepdims=True)
     noise = np.concatenate([difference_noise(residual[i : i + 4096]) for i in range(0, len(residual), 4096)])
-    typical = float(np.median(noise[live])) if live.any() else 1.0
-    residual /= np.maximum(noise, QUIETEST * typical)[:, None]
+    residual /= _floored(noise, live)[:, None]
     threshold = state.settings.cellfind_min_snr
     if threshold is None:
         threshold = noise_threshold(state.image_shape, n_frames, state.radius_px, state.settings.spatial_lowpass_cutoff)

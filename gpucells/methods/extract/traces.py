@@ -1,8 +1,8 @@
 """Final traces at the movie's full rate, footprints and gain held fixed, any number of frames at a time.
 
-First every frame is solved for cells and background together, without constraint. Then the background is denoised in
-time, as far as its known error explains its fluctuations, and the cells are solved again on top of it, with the
-constraint that the trace option asks for.
+The background is denoised in time, as far as its known error explains its fluctuations, and the cells are solved on top
+of it, with the constraint that the trace option asks for. Where the background moves within an averaged frame, every
+frame is solved for cells and background together first, without constraint.
 """
 
 from __future__ import annotations
