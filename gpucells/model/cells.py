@@ -24,7 +24,8 @@ class Cells:
     footprints : scipy.sparse.csr_array
         ``(n_cells, n_pixels)`` float32, pixels in C order of ``(height, width)``, each row's maximum 1.
     traces : numpy.ndarray
-        ``(n_cells, n_frames)`` float32, as measured, in the movie's units above the cell's baseline ``f0``.
+        ``(n_cells, n_frames)`` float32, as measured, in the movie's units above the cell's baseline ``f0``;
+        EXTRACT's default cuts them off at a low quantile, so that noise cannot be read from them (``no_constraint``).
     image_shape : tuple of int
         ``(height, width)``.
     f0 : numpy.ndarray
