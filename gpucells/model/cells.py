@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -131,3 +131,6 @@ class Cells:
             f"Cells({self.n_cells} found, {int(self.accepted.sum())} accepted, {self.n_frames} frames, "
             f"{height} x {width} px, method={self.method!r})"
         )
+
+
+FIELD_NAMES = tuple(f.name for f in fields(Cells))
