@@ -12,9 +12,9 @@ from gpucells.settings import Preset, nearest
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from scipy import sparse
 
     from gpucells.model.components import Components
+    from gpucells.ops.bilinear import Bilinear
 
     Float32 = NDArray[np.float32]
 
@@ -41,8 +41,8 @@ class MethodSettings(Protocol):
 class Background(Protocol):
     """Nodes of the background field over the whole image, so that all tiles share them."""
 
-    def images(self, rows: slice, columns: slice) -> sparse.csr_array:
-        """Return all nodes ``(n_nodes, n_pixels)`` on a box of the image; those that miss it are empty rows."""
+    def on(self, rows: slice, columns: slice) -> Bilinear:
+        """Return the nodes on a box of the image."""
 
 
 class TraceSolver(Protocol):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from gpucells.ops.robust_traces import OverlapGraph
+from gpucells.ops.overlap_graph import OverlapGraph
 
 Float32 = NDArray[np.float32]
 

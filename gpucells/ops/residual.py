@@ -12,7 +12,11 @@ from scipy import sparse
 
 Float32 = NDArray[np.float32]
 
-MEDIAN_FRAMES = 512  # frames that a pixel's median is taken of: its error is a twentieth of the noise
+NEAR = np.float32(0.5)  # noises from the level within which a residual counts in proportion; farther ones by sign
+USUAL = np.float32(
+    0.3
+)  # share of a level's frames within `NEAR`, less than the .38 of normal noise: no step overshoots
+LEVEL_STEPS = 4  # from the level of the round before
 
 
 @numba.njit(cache=True, parallel=True, fastmath=True)
@@ -67,46 +71,65 @@ def subtract_components(
     return result
 
 
+@numba.njit(cache=True, fastmath=True, error_model="numpy")
+def _level(residual, level):  # type: ignore[no-untyped-def]
+    """Where a pixel's residual has its middle: Huber's estimate of location, nearly a median and as hard to move."""
+    n_frames = len(residual)
+    for _ in range(LEVEL_STEPS):
+        pull = np.float32(0)
+        n_near = np.float32(0)
+        for t in range(n_frames):
+            d = residual[t] - level
+            pull += min(max(d, -NEAR), NEAR)
+            n_near += np.float32(1) if abs(d) < NEAR else np.float32(0)
+        level += pull / max(n_near, USUAL * np.float32(n_frames))
+    return level
+
+
 @numba.njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
 def _gain(  # type: ignore[no-untyped-def]
-    movie, cells, cell_traces, hats, hat_traces, kappa, stride, start_gain, start_offset, gain, offset, certainty
+    movie, cells, cell_traces, hats, hat_traces, kappa, start_gain, start_offset, gain, offset, certainty
 ):
-    n_frames = movie.shape[1]
+    n_pixels, n_frames = movie.shape
     cell_start, cell_index, cell_weight = cells
     hat_start, hat_index, hat_weight = hats
-    for p in numba.prange(len(movie)):
+    n_chunks = min(n_pixels, 64)
+    for chunk in numba.prange(n_chunks):
         residual = np.empty(n_frames, np.float32)
-        field = np.zeros(n_frames, np.float32)
-        residual[:] = movie[p]
-        for e in range(cell_start[p], cell_start[p + 1]):
-            trace = cell_traces[cell_index[e]]
-            a = cell_weight[e]
+        field = np.empty(n_frames, np.float32)
+        for p in range(chunk * n_pixels // n_chunks, (chunk + 1) * n_pixels // n_chunks):
+            residual[:] = movie[p]
+            for e in range(cell_start[p], cell_start[p + 1]):
+                trace = cell_traces[cell_index[e]]
+                a = cell_weight[e]
+                for t in range(n_frames):
+                    residual[t] -= a * trace[t]
+            field[:] = 0
+            for e in range(hat_start[p], hat_start[p + 1]):
+                trace = hat_traces[hat_index[e]]
+                a = hat_weight[e]
+                for t in range(n_frames):
+                    field[t] += a * trace[t]
+            mean = np.float32(0)
             for t in range(n_frames):
-                residual[t] -= a * trace[t]
-        for e in range(hat_start[p], hat_start[p + 1]):
-            trace = hat_traces[hat_index[e]]
-            a = hat_weight[e]
+                mean += field[t]
+            mean /= np.float32(n_frames)
+            energy = np.float32(1e-6)
             for t in range(n_frames):
-                field[t] += a * trace[t]
-        mean = np.float32(0)
-        for t in range(n_frames):
-            mean += field[t]
-        mean /= np.float32(n_frames)
-        energy = np.float32(1e-6)
-        for t in range(n_frames):
-            d = field[t] - mean
-            energy += d * d
-        g = np.float32(start_gain[p])
-        o = start_offset[p]
-        for _ in range(2):  # clipped residuals: cells that the model lacks do not pull
-            pull = np.float32(0)
+                d = field[t] - mean
+                energy += d * d
+            g = np.float32(start_gain[p])
+            o = start_offset[p]
+            for _ in range(2):  # clipped residuals: cells that the model lacks do not pull
+                pull = np.float32(0)
+                for t in range(n_frames):
+                    pull += min(residual[t] - o - g * field[t], kappa) * (field[t] - mean)
+                g = np.float32(g + pull / energy)
             for t in range(n_frames):
-                r = min(residual[t] - o - g * field[t], kappa)
-                pull += r * (field[t] - mean)
-            g = np.float32(g + pull / energy)
-        gain[p] = g
-        offset[p] = np.float32(np.median((residual - g * field)[::stride]))
-        certainty[p] = energy
+                residual[t] -= g * field[t]
+            gain[p] = g
+            offset[p] = _level(residual, o)
+            certainty[p] = energy
 
 
 def fit_gain(
@@ -141,7 +164,6 @@ def fit_gain(
     certainty : numpy.ndarray
         ``(n_pixels,)`` inverse variance of the gain.
     """
-    stride = max(1, movie.shape[1] // MEDIAN_FRAMES)
     gain, offset, certainty = (np.empty(len(movie), np.float32) for _ in range(3))
 
     def columns(images: sparse.csr_array) -> tuple[NDArray[np.int64], NDArray[np.int32], Float32]:
@@ -150,7 +172,7 @@ def fit_gain(
 
     _gain(
         movie, columns(footprints), np.ascontiguousarray(traces, np.float32), columns(hats),
-        np.ascontiguousarray(hat_traces, np.float32), np.float32(kappa), stride, start_gain, start_offset, gain,
+        np.ascontiguousarray(hat_traces, np.float32), np.float32(kappa), start_gain, start_offset, gain,
         offset, certainty,
     )  # fmt: skip
     return gain, offset, certainty

@@ -17,22 +17,23 @@ means nothing. Hence the first step from a given start, and the one after a step
 taken back), gives a pixel above ``kappa`` the weight ``kappa / r``: that quadratic touches the loss and lies above it
 everywhere else (iteratively reweighted least squares), so it cannot raise it.
 
-The CPU body reads every sample of the movie once a step; a block of frames is the vector axis.
+The CPU body reads every sample once a step; a block of frames is the vector axis.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from gpucells.ops.bilinear import Bilinear
+from gpucells.ops.overlap_graph import OverlapGraph
+
 Float32 = NDArray[np.float32]
-Int32 = NDArray[np.int32]
 
 BLOCK = 128  # frames a block: long enough to fill the vector units, short enough that its arrays stay in the L2 cache
+AHEAD = 32  # pixels read at once
 SWEEPS = 40  # coordinate descent sweeps at most; converges at the square of the largest footprint cosine
 SUMMED = 64  # pixels whose loss is summed in single precision before it is added up in double
 WORSE = 1e-5  # relative rise of a frame's loss that counts as one, above rounding
@@ -40,122 +41,102 @@ FAR = np.float32(1e30)  # stands for infinity, which fast arithmetic may not rel
 CURVATURE_FLOOR = 0.02  # share of ||a||^2 kept where nearly every pixel of a cell is above kappa
 
 
-@dataclass(frozen=True)
-class OverlapGraph:
-    """The footprints pixel by pixel, and which cells share pixels.
-
-    Parameters
-    ----------
-    pixels : numpy.ndarray
-        ``(n_covered,)`` int32, the pixels that any footprint covers, ascending.
-    start : numpy.ndarray
-        ``(n_covered + 1,)`` int32, where each pixel's entries begin.
-    cells, weights : numpy.ndarray
-        ``(n_entries,)`` the cell of each entry, and its footprint there.
-    pair_start : numpy.ndarray
-        ``(n_covered + 1,)`` int64, where each pixel's pairs begin.
-    pair_slot : numpy.ndarray
-        int32, the slot of each pair of entries ``(i <= j)`` of each pixel, row by row.
-    edge_start, edge_cell, edge_slot : numpy.ndarray
-        For each cell, its neighbours and the slot that holds their shared curvature; slots ``0 .. n_cells - 1`` are
-        the cells' own.
-    n_slots : int
-        Number of slots.
-    """
-
-    pixels: Int32
-    start: Int32
-    cells: Int32
-    weights: Float32
-    pair_start: NDArray[np.int64]
-    pair_slot: Int32
-    edge_start: Int32
-    edge_cell: Int32
-    edge_slot: Int32
-    n_slots: int
-
-    @classmethod
-    def of(cls, footprints: sparse.csr_array) -> OverlapGraph:
-        """Build the graph of ``(n_cells, n_pixels)`` footprints."""
-        by_pixel = sparse.csc_array(footprints)
-        by_pixel.sort_indices()
-        counts = np.diff(by_pixel.indptr)
-        pixels = np.flatnonzero(counts).astype(np.int32)
-        start = np.concatenate([[0], np.cumsum(counts[pixels])]).astype(np.int32)
-        pattern = sparse.csr_array(
-            (np.ones(footprints.nnz, np.float32), footprints.indices, footprints.indptr), shape=footprints.shape
-        )
-        shared = sparse.coo_array(pattern @ pattern.T)
-        first, second = shared.coords
-        upper = first < second
-        first, second = first[upper].astype(np.int64), second[upper].astype(np.int64)
-        n_cells = footprints.shape[0]
-        order = np.argsort(first * n_cells + second, kind="stable")
-        keys = (first * n_cells + second)[order]
-        per_pixel = counts[pixels].astype(np.int64)
-        pair_start = np.concatenate([[0], np.cumsum(per_pixel * (per_pixel + 1) // 2)])
-        cells = by_pixel.indices.astype(np.int32)
-        slots = _pair_slots(start, cells, pair_start, keys, n_cells)
-        ends = np.concatenate([first[order], second[order]])
-        others = np.concatenate([second[order], first[order]])
-        edge = np.tile(np.arange(len(keys)) + n_cells, 2)
-        by_cell = np.argsort(ends, kind="stable")
-        edge_start = np.searchsorted(ends[by_cell], np.arange(n_cells + 1)).astype(np.int32)
-        return cls(
-            pixels,
-            start,
-            cells,
-            by_pixel.data.astype(np.float32),
-            pair_start,
-            slots,
-            edge_start,
-            others[by_cell].astype(np.int32),
-            edge[by_cell].astype(np.int32),
-            n_cells + len(keys),
-        )
-
-
-@numba.njit(cache=True)
-def _pair_slots(start, cells, pair_start, keys, n_cells):  # type: ignore[no-untyped-def]
-    slots = np.empty(pair_start[-1], np.int32)
-    for p in range(len(start) - 1):
-        at = pair_start[p]
-        for i in range(start[p], start[p + 1]):
-            for j in range(i, start[p + 1]):
-                if i == j:
-                    slots[at] = cells[i]
-                else:
-                    slots[at] = n_cells + np.searchsorted(keys, np.int64(cells[i]) * n_cells + cells[j])
-                at += 1
-    return slots
-
-
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _limits(i, p, t0, width, graph, kappa, kappa_scale, scaled, quadratic, limit):  # type: ignore[no-untyped-def]
-    """Where the loss of one pixel turns linear in each frame of a block."""
-    _, start, cells, weights, _, _ = graph
-    limit[:] = FAR if quadratic else kappa[p]
-    if not scaled or quadratic:
-        return
+def _limits(first, last, t0, width, cells, weights, kappa, kappa_scale, limit):  # type: ignore[no-untyped-def]
+    """Where the loss of one pixel turns linear in each frame of a block: kappa times the mean over its cells."""
     limit[:] = 0
     total = np.float32(1e-6)
-    for e in range(start[i], start[i + 1]):
+    for e in range(first, last):
         w = weights[e]
         total += w
         scale = kappa_scale[cells[e], t0 : t0 + width]
         for f in range(width):
             limit[f] += w * scale[f]
-    w = kappa[p] / total
     for f in range(BLOCK):
-        limit[f] *= w
+        limit[f] *= kappa / total
+
+
+@numba.njit(cache=True, fastmath=True, error_model="numpy")
+def _read_ahead(movie, offset, t0, width, pixels, seen):  # type: ignore[no-untyped-def]
+    """Fetch a few pixels at once: they lie far apart in memory, and one by one each would be waited for."""
+    for k in range(len(pixels)):
+        trace = movie[pixels[k], t0 : t0 + width]  # sliced first: an index that might be negative is gathered
+        o = offset[pixels[k]]
+        for f in range(width):
+            seen[k, f] = trace[f] - o
+
+
+# Rows are passed as an array and a number: a view of its own would cost two atomic counts each time.
+@numba.njit(cache=True, fastmath=True, error_model="numpy")
+def _add(a, what, out, k):  # type: ignore[no-untyped-def]
+    for f in range(BLOCK):
+        out[k, f] += a * what[f]
+
+
+@numba.njit(cache=True, fastmath=True, error_model="numpy")
+def _add_row(a, what, i, out, k):  # type: ignore[no-untyped-def]
+    for f in range(BLOCK):
+        out[k, f] += a * what[i, f]
+
+
+@numba.njit(cache=True, fastmath=True, error_model="numpy")
+def _subtract_row(a, what, i, out):  # type: ignore[no-untyped-def]
+    for f in range(BLOCK):
+        out[f] -= a * what[i, f]
+
+
+@numba.njit(cache=True, fastmath=True, error_model="numpy")
+def _begin_row(y, n_cells, hats, x, level, pull, own, following, close):  # type: ignore[no-untyped-def]
+    """Take the field's nodes as this row of the image sees them, and begin its sums."""
+    row_node, row_share, _, _, n_columns = hats
+    above = n_cells + row_node[y] * n_columns
+    v = row_share[y]
+    for j in range(n_columns):
+        for f in range(BLOCK):
+            level[j, f] = (1 - v) * x[above + j, f] + v * x[above + n_columns + j, f]
+    pull[:] = 0
+    own[:] = 0
+    following[:] = 0
+    close[:] = 0
+
+
+@numba.njit(cache=True, fastmath=True, error_model="numpy")
+def _end_row(y, n_cells, hats, spread, pull, own, following, close, gradient, curvature):  # type: ignore[no-untyped-def]
+    """Give what a row has summed to the nodes above and below it."""
+    row_node, row_share, column_node, _, n_columns = hats
+    near_start, near_slot, _, grid_slot = spread
+    v = row_share[y]
+    u = np.float32(1) - v
+    i = row_node[y]
+    above = n_cells + i * n_columns
+    last = column_node[-1] + 1
+    for j in range(column_node[0], last + 1):
+        _add_row(u, pull, j, gradient, above + j)
+        _add_row(v, pull, j, gradient, above + n_columns + j)
+        _add_row(u * u, own, j, curvature, grid_slot[i, j, 0])
+        _add_row(u * v, own, j, curvature, grid_slot[i, j, 1])
+        _add_row(v * v, own, j, curvature, grid_slot[i, j, 2])
+        if j < last:
+            _add_row(u * u, following, j, curvature, grid_slot[i, j, 3])
+            _add_row(u * v, following, j, curvature, grid_slot[i, j, 4])
+            _add_row(u * v, following, j, curvature, grid_slot[i, j, 5])
+            _add_row(v * v, following, j, curvature, grid_slot[i, j, 6])
+    for k in range(near_start[y], near_start[y + 1]):
+        _add_row(u, close, k - near_start[y], curvature, near_slot[k, 0])
+        _add_row(v, close, k - near_start[y], curvature, near_slot[k, 1])
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
 def _accumulate(  # type: ignore[no-untyped-def]
-    movie, offset, t0, width, graph, kappa, kappa_scale, scaled, quadratic, safe, x, gradient, curvature, loss
-):
+    movie, offset, t0, width, cover, rows, hats, spread, scratch, n_cells, kappa, kappa_scale, scaled, quadratic, safe,
+    x, gradient, curvature, loss
+):  # fmt: skip
     """One pass over the pixels of a block of frames: gradient, curvature, loss."""
-    pixels, start, cells, weights, pair_start, pair_slot = graph
+    pixels, start, cells, weights, pair_start, pair_slot = cover
+    row_start, column, gain = rows
+    _, _, column_node, column_share, n_columns = hats
+    near = spread[2]
+    level, pull, own, following, close = scratch
     gradient[:] = 0
     curvature[:] = 0
     loss[:] = 0
@@ -163,39 +144,58 @@ def _accumulate(  # type: ignore[no-untyped-def]
     residual = np.zeros(BLOCK, np.float32)
     share = np.empty(BLOCK, np.float32)
     limit = np.empty(BLOCK, np.float32)
-    for i in range(len(pixels)):
-        p = pixels[i]
-        for f in range(width):
-            residual[f] = movie[p, t0 + f] - offset[p]
-        for f in range(width, BLOCK):
-            residual[f] = 0
-        _limits(i, p, t0, width, graph, kappa, kappa_scale, scaled, quadratic, limit)
-        for e in range(start[i], start[i + 1]):
-            row = x[cells[e]]
-            a = weights[e]
+    seen = np.zeros((AHEAD, BLOCK), np.float32)
+    for y in range(len(row_start) - 1):
+        if row_start[y] == row_start[y + 1]:
+            continue
+        if n_columns:
+            _begin_row(y, n_cells, hats, x, level, pull, own, following, close)
+        for i in range(row_start[y], row_start[y + 1]):
+            p = pixels[i]
+            if (i - row_start[y]) % AHEAD == 0:
+                _read_ahead(movie, offset, t0, width, pixels[i : min(i + AHEAD, row_start[y + 1])], seen)
+            at = (i - row_start[y]) % AHEAD
             for f in range(BLOCK):
-                residual[f] -= a * row[f]
-        for f in range(BLOCK):
-            r = residual[f]
-            c = min(r, limit[f])
-            share[f] = np.float32(1) if r < limit[f] else safe[f] * limit[f] / max(r, np.float32(1e-20))
-            part[f] += c * (r - np.float32(0.5) * c)
-            residual[f] = c
-        if i % SUMMED == SUMMED - 1:
-            loss += part
-            part[:] = 0
-        at = pair_start[i]
-        for e in range(start[i], start[i + 1]):
-            a = weights[e]
-            row = gradient[cells[e]]
-            for f in range(BLOCK):
-                row[f] += a * residual[f]
-            for j in range(e, start[i + 1]):
-                aa = a * weights[j]
-                h = curvature[pair_slot[at]]
+                residual[f] = seen[at, f]
+            if scaled and not quadratic:
+                _limits(start[i], start[i + 1], t0, width, cells, weights, kappa[p], kappa_scale, limit)
+            else:
+                limit[:] = FAR if quadratic else kappa[p]
+            left = column_node[column[i]]
+            b = gain[i] * column_share[column[i]]
+            a = gain[i] - b
+            if n_columns:
                 for f in range(BLOCK):
-                    h[f] += aa * share[f]
-                at += 1
+                    residual[f] -= a * level[left, f] + b * level[left + 1, f]
+            for e in range(start[i], start[i + 1]):
+                _subtract_row(weights[e], x, cells[e], residual)
+            for f in range(BLOCK):
+                r = residual[f]
+                c = min(r, limit[f])
+                share[f] = np.float32(1) if r < limit[f] else safe[f] * limit[f] / max(r, np.float32(1e-20))
+                part[f] += c * (r - np.float32(0.5) * c)
+                residual[f] = c
+            if i % SUMMED == SUMMED - 1:
+                loss += part
+                part[:] = 0
+            if n_columns:
+                _add(a, residual, pull, left)
+                _add(b, residual, pull, left + 1)
+                _add(a * a, share, own, left)
+                _add(a * b, share, following, left)
+                _add(b * b, share, own, left + 1)
+            at = pair_start[i]
+            for e in range(start[i], start[i + 1]):
+                w = weights[e]
+                _add(w, residual, gradient, cells[e])
+                for j in range(e, start[i + 1]):
+                    _add(w * weights[j], share, curvature, pair_slot[at])
+                    at += 1
+                if n_columns:
+                    _add(w * a, share, close, near[e])
+                    _add(w * b, share, close, near[e] + 1)
+        if n_columns:
+            _end_row(y, n_cells, hats, spread, pull, own, following, close, gradient, curvature)
     loss += part
 
 
@@ -209,17 +209,16 @@ def _descend(edge_start, edge_cell, edge_slot, energy, lower, x, gradient, curva
     for _ in range(SWEEPS):
         change = np.float32(0)
         for c in range(n_cells):
-            partial[:] = gradient[c]
+            for f in range(BLOCK):
+                partial[f] = gradient[c, f]
             for e in range(edge_start[c], edge_start[c + 1]):
-                h = curvature[edge_slot[e]]
-                other = step[edge_cell[e]]
+                slot, other = edge_slot[e], edge_cell[e]
                 for f in range(BLOCK):
-                    partial[f] -= h[f] * other[f]
-            own = curvature[c]
+                    partial[f] -= curvature[slot, f] * step[other, f]
             floor = np.float32(CURVATURE_FLOOR) * energy[c] + np.float32(1e-20)
             biggest = np.float32(0)
             for f in range(BLOCK):
-                new = max(partial[f] / max(own[f], floor), lower[c] - x[c, f])
+                new = max(partial[f] / max(curvature[c, f], floor), lower[c] - x[c, f])
                 biggest = max(biggest, abs(new - step[c, f]))
                 step[c, f] = new
             change = max(change, biggest * np.sqrt(energy[c]))
@@ -249,33 +248,43 @@ def _keep_or_undo(width, loss, x, best, best_loss, safe):  # type: ignore[no-unt
 
 @numba.njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
 def _solve(  # type: ignore[no-untyped-def]
-    movie, offset, graph, edges, energy, kappa, kappa_scale, scaled, cold, check, penalty, lower, start, n_steps,
-    tolerance,
+    movie, offset, cover, rows, hats, spread, edges, energy, kappa, kappa_scale, scaled, cold, check, penalty, lower,
+    start, n_steps, tolerance, n_cells
 ):  # fmt: skip
-    n_cells, n_frames = start.shape
-    out = np.empty((n_cells, n_frames), np.float32)
+    n_components, n_frames = start.shape
+    n_columns = hats[4]
+    near_start = spread[0]
+    n_close = 0
+    for y in range(len(near_start) - 1):
+        n_close = max(n_close, near_start[y + 1] - near_start[y])
+    out = np.empty((n_components, n_frames), np.float32)
     total = np.zeros(n_frames, np.float32)
     for b in numba.prange((n_frames + BLOCK - 1) // BLOCK):
         t0 = b * BLOCK
         width = min(BLOCK, n_frames - t0)
-        x = np.zeros((n_cells, BLOCK), np.float32)
-        best = np.zeros((n_cells, BLOCK), np.float32)
-        step = np.zeros((n_cells, BLOCK), np.float32)
-        gradient = np.empty((n_cells, BLOCK), np.float32)
+        x = np.zeros((n_components, BLOCK), np.float32)
+        best = np.zeros((n_components, BLOCK), np.float32)
+        step = np.zeros((n_components, BLOCK), np.float32)
+        gradient = np.empty((n_components, BLOCK), np.float32)
         curvature = np.empty((edges[3], BLOCK), np.float32)
+        scratch = (
+            np.empty((n_columns, BLOCK), np.float32), np.empty((n_columns, BLOCK), np.float32),
+            np.empty((n_columns, BLOCK), np.float32), np.empty((n_columns, BLOCK), np.float32),
+            np.empty((n_close, BLOCK), np.float32),
+        )  # fmt: skip
         loss = np.empty(BLOCK, np.float64)
         best_loss = np.full(BLOCK, np.float64(FAR))
         safe = np.ones(BLOCK, np.float32)
-        for c in range(n_cells):
+        for c in range(n_components):
             for f in range(width):
                 x[c, f] = max(start[c, t0 + f], lower[c])
         for iteration in range(n_steps + 1):
             quadratic = cold and iteration == 0 and n_steps > 0
             _accumulate(
-                movie, offset, t0, width, graph, kappa, kappa_scale, scaled, quadratic, safe,
-                x, gradient, curvature, loss,
+                movie, offset, t0, width, cover, rows, hats, spread, scratch, n_cells, kappa, kappa_scale, scaled,
+                quadratic, safe, x, gradient, curvature, loss,
             )  # fmt: skip
-            for c in range(n_cells):
+            for c in range(n_components):
                 for f in range(BLOCK):
                     gradient[c, f] -= penalty[c]
                     loss[f] += penalty[c] * x[c, f]
@@ -287,13 +296,13 @@ def _solve(  # type: ignore[no-untyped-def]
             largest = _descend(edges[0], edges[1], edges[2], energy, lower, x, gradient, curvature, step)
             if largest < tolerance and not undone and not quadratic:
                 break
-            for c in range(n_cells):
+            for c in range(n_components):
                 for f in range(BLOCK):
                     x[c, f] += step[c, f] * (1 - safe[f])
             if iteration == n_steps - 1 and not check:
                 best[:] = x
                 break
-        for c in range(n_cells):
+        for c in range(n_components):
             for f in range(width):
                 out[c, t0 + f] = best[c, f]
         for f in range(width):
@@ -311,6 +320,8 @@ def robust_traces(
     lower: Float32 | float = 0.0,
     penalty: Float32 | float = 0.0,
     kappa_scale: Float32 | None = None,
+    field: Bilinear | None = None,
+    gain: Float32 | None = None,
     n_steps: int = 6,
     tolerance: float = 1e-3,
     check: bool = True,
@@ -336,15 +347,20 @@ def robust_traces(
         ``(n_cells,)`` weight of the L1 term.
     kappa_scale : numpy.ndarray, optional
         ``(n_cells, n_frames)`` factor on ``kappa``; a pixel takes the mean over its cells, weighted by footprint.
+    field : Bilinear, optional
+        Hats of a smooth field that is solved together with the footprints; its nodes are components after theirs, in
+        ``start``, ``lower``, ``penalty`` and the result. Not together with ``kappa_scale``.
+    gain : numpy.ndarray, optional
+        ``(n_pixels,)`` float32 factor of each pixel on the field; 1 where not given.
     n_steps : int
         Newton steps at most.
     tolerance : float
         Stop where no cell's step, times the norm of its footprint, is larger (the movie's units).
     check : bool
-        Look once more after the last step and take back where it raised a frame's loss. A pass over the movie can be
-        saved where another solve follows; the loss is then that of the point before the step.
+        Look once more after the last step and take back where it raised a frame's loss. Without, a pass is saved, and
+        the loss is that of the point before the step.
     graph : OverlapGraph, optional
-        Of ``footprints``, where it is at hand.
+        Of ``footprints``, ``field`` and ``gain``, where it is at hand; it alone counts then.
 
     Returns
     -------
@@ -353,28 +369,33 @@ def robust_traces(
     loss : numpy.ndarray
         ``(n_frames,)`` float32, the objective over the covered pixels.
     """
-    n_cells, n_frames = footprints.shape[0], movie.shape[1]
-    if n_cells == 0:
+    graph = graph or OverlapGraph.of(footprints, field, gain)
+    n_components, n_frames = graph.n_components, movie.shape[1]
+    if n_components == 0:
         return np.zeros((0, n_frames), np.float32), np.zeros(n_frames, np.float32)
-    graph = graph or OverlapGraph.of(footprints)
-    begin = np.zeros((n_cells, n_frames), np.float32) if start is None else np.ascontiguousarray(start, np.float32)
+    shape = n_components, n_frames
+    begin = np.zeros(shape, np.float32) if start is None else np.ascontiguousarray(start, np.float32)
     scaled = kappa_scale is not None
     scale = np.ones((1, 1), np.float32) if kappa_scale is None else np.ascontiguousarray(kappa_scale, np.float32)
-    energy = np.asarray(footprints.multiply(footprints).sum(axis=1), np.float32).ravel()
+    hats = graph.field
     return _solve(  # type: ignore[no-any-return]
         movie,
         np.zeros(len(movie), np.float32) if offset is None else np.ascontiguousarray(offset, np.float32),
         (graph.pixels, graph.start, graph.cells, graph.weights, graph.pair_start, graph.pair_slot),
+        (graph.row_start, graph.column, graph.gain),
+        (hats.row_node, hats.row_share, hats.column_node, hats.column_share, hats.n_columns),
+        (graph.near_start, graph.near_slot, graph.near, graph.grid_slot),
         (graph.edge_start, graph.edge_cell, graph.edge_slot, graph.n_slots),
-        energy,
+        graph.energy,
         np.ascontiguousarray(kappa, np.float32),
         scale,
         scaled,
         start is None,
         check,
-        np.broadcast_to(np.asarray(penalty, np.float32), n_cells).copy(),
-        np.maximum(np.broadcast_to(np.asarray(lower, np.float32), n_cells), -FAR),
+        np.broadcast_to(np.asarray(penalty, np.float32), n_components).copy(),
+        np.maximum(np.broadcast_to(np.asarray(lower, np.float32), n_components), -FAR),
         begin,
         n_steps,
         np.float32(tolerance),
+        footprints.shape[0],
     )

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from gpucells.device.stage_clock import StageClock
 from gpucells.model.components import Components
+from gpucells.ops.bilinear import Bilinear
 from gpucells.tiles.given_footprints import of_tile
 from gpucells.tiles.plan import Plan
 from gpucells.tiles.working_movie import Summary, WorkingMovie, each_tile
@@ -17,9 +18,9 @@ from gpucells.tiles.working_movie import Summary, WorkingMovie, each_tile
 Float32 = NDArray[np.float32]
 
 
-def whole_image_hats(plan: Plan) -> sparse.csr_array:
-    """Return the background's nodes over the whole image, no rows where there is no background."""
-    return plan.background().images(slice(0, plan.movie.height), slice(0, plan.movie.width))
+def whole_image_hats(plan: Plan) -> Bilinear:
+    """Return the background's nodes over the whole image, none where there is no background."""
+    return plan.background().on(slice(0, plan.movie.height), slice(0, plan.movie.width))
 
 
 def solve_tiles(
@@ -68,7 +69,7 @@ def solve_tiles(
         with clock.stage("find and refine cells"):
             parts.append(
                 plan.method.solve(
-                    movie, summary.inside[tile.rows, tile.columns], grid.images(tile.rows, tile.columns),
+                    movie, summary.inside[tile.rows, tile.columns], grid.on(tile.rows, tile.columns),
                     plan.radius_px, plan.settings, report, start, hold,
                 )
             )  # fmt: skip

@@ -15,6 +15,7 @@ from gpucells.io.open_movie import open_movie
 from gpucells.methods.extract.adaptive_kappa import REACH, next_k
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.methods.extract.traces import TraceSolver
+from gpucells.ops.bilinear import Bilinear
 from gpucells.ops.contamination import epsilon_from_k
 from gpucells.tiles import final_traces as module
 from gpucells.tiles.final_traces import final_traces
@@ -23,8 +24,7 @@ from gpucells.tiles.final_traces import final_traces
 def solver(cells: Any, noise: float = 1.0, **settings: Any) -> TraceSolver:
     n_pixels = cells.shape[1]
     zero, one = np.zeros(n_pixels, np.float32), np.ones(n_pixels, np.float32)
-    nothing = sparse.csr_array((0, n_pixels), dtype=np.float32)
-    return TraceSolver(cells, nothing, zero, noise * one, one, ExtractSettings(**settings))
+    return TraceSolver(cells, Bilinear.none(1, n_pixels), zero, noise * one, one, ExtractSettings(**settings))
 
 
 def mean_correlation(found: Any, truth: Any) -> float:

@@ -15,7 +15,7 @@ from gpucells.methods.extract.settings import ExtractSettings
 @pytest.mark.parametrize("spacing", [3.0, 24.0])
 def test_hats_add_up_to_one_everywhere(shape: tuple[int, int], spacing: float) -> None:
     grid = HatGrid.over(shape, spacing)
-    hats = grid.images(slice(0, shape[0]), slice(0, shape[1]))
+    hats = grid.on(slice(0, shape[0]), slice(0, shape[1])).images()
     assert hats.dtype == np.float32
     assert hats.shape == (grid.n_hats, shape[0] * shape[1])
     np.testing.assert_allclose(hats.sum(axis=0), 1, atol=1e-5)
@@ -26,9 +26,9 @@ def test_hats_add_up_to_one_everywhere(shape: tuple[int, int], spacing: float) -
 
 def test_a_box_shows_the_same_hats_as_the_whole_image() -> None:
     grid = HatGrid.over((50, 61), 9.0)
-    whole = grid.images(slice(0, 50), slice(0, 61)).toarray().reshape(-1, 50, 61)
+    whole = grid.on(slice(0, 50), slice(0, 61)).images().toarray().reshape(-1, 50, 61)
     for rows, columns in [(slice(0, 20), slice(30, 61)), (slice(17, 18), slice(5, 44))]:
-        part = grid.images(rows, columns)
+        part = grid.on(rows, columns).images()
         n_rows, n_columns = rows.stop - rows.start, columns.stop - columns.start
         np.testing.assert_array_equal(part.toarray().reshape(-1, n_rows, n_columns), whole[:, rows, columns])
         assert (np.diff(part.indptr) == 0).any()  # those that miss the box keep their place
@@ -48,7 +48,7 @@ def field_of(slow_size: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, s
     """Return a slow field, the same as a regression would estimate it, footprints and hats."""
     rng = np.random.default_rng(seed)
     shape, n_frames = (24, 24), 600
-    hats = HatGrid.over(shape, 8.0).images(slice(0, 24), slice(0, 24))
+    hats = HatGrid.over(shape, 8.0).on(slice(0, 24), slice(0, 24)).images()
     cells = footprints(shape, [(6, 6), (15, 12)])
     both = sparse.vstack([cells, hats]).toarray().astype(float)
     covariance = np.linalg.inv(both @ both.T)[len(cells.toarray()) :, len(cells.toarray()) :]
@@ -99,14 +99,14 @@ def test_no_background_is_no_hats() -> None:
     settings = ExtractSettings(background="none")
     grid = HatGrid.for_settings((30, 40), 5.0, settings)
     assert grid.n_hats == 0
-    assert grid.images(slice(0, 10), slice(5, 40)).shape == (0, 350)
+    assert grid.on(slice(0, 10), slice(5, 40)).images().shape == (0, 350)
     local = HatGrid.for_settings((30, 40), 5.0, ExtractSettings(background_spacing=2.0))
     np.testing.assert_array_equal(local.rows, HatGrid.over((30, 40), 10.0).rows)
 
 
 def test_hats_that_miss_the_tile_stay_as_they_are() -> None:
     grid = HatGrid.over((24, 60), 8.0)
-    hats = grid.images(slice(0, 24), slice(0, 24))
+    hats = grid.on(slice(0, 24), slice(0, 24)).images()
     field = np.random.default_rng(1).normal(size=(grid.n_hats, 100)).astype(np.float32)
     missing = np.diff(hats.indptr) == 0
     found, _ = denoise_field(field, sparse.csr_array((0, 576), dtype=np.float32), hats, 0.9)

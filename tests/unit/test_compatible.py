@@ -13,6 +13,7 @@ from gpucells.methods.extract.compatible import admm_footprints, admm_traces
 from gpucells.methods.extract.penalty import l1_weights
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.methods.extract.traces import TraceSolver
+from gpucells.ops.bilinear import Bilinear
 from gpucells.ops.robust_footprints import Known, robust_footprints
 from gpucells.ops.robust_traces import robust_traces
 
@@ -77,8 +78,7 @@ def test_both_solvers_find_the_same_footprints(planted: Any) -> None:
 
 def solver(cells: Any, traces: Any, **settings: Any) -> TraceSolver:
     zero, one = np.zeros(N_PIXELS, np.float32), np.ones(N_PIXELS, np.float32)
-    nothing = sparse.csr_array((0, N_PIXELS), dtype=np.float32)
-    return TraceSolver(cells, nothing, zero, one, one, ExtractSettings(**settings), traces)
+    return TraceSolver(cells, Bilinear.none(*SHAPE), zero, one, one, ExtractSettings(**settings), traces)
 
 
 def solve(movie: Any, solver_: TraceSolver) -> Any:

@@ -32,7 +32,7 @@ def planted(seed: int = 0, height: float = 12.0) -> tuple[Any, Any, Any]:
 def run(movie: Any, inside: Any = None, start: Any = None, **settings: Any) -> Components:
     chosen = ExtractSettings(**settings)
     rows, columns = slice(0, movie.shape[0]), slice(0, movie.shape[1])
-    hats = HatGrid.over(movie.shape[:2], chosen.background_spacing * RADIUS).images(rows, columns)
+    hats = HatGrid.over(movie.shape[:2], chosen.background_spacing * RADIUS).on(rows, columns)
     inside = np.ones(movie.shape[:2], bool) if inside is None else inside
     return solve(movie.copy(), inside, hats, RADIUS, chosen, lambda *event: None, start)
 

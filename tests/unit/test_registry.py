@@ -19,7 +19,7 @@ def test_every_method_has_what_a_run_asks_of_it(name: str, preset: str) -> None:
     assert settings.min_tau_after_downsampling > 0
     assert settings.trace_output_option
     assert settings.model_dump()["downsample_time_by"] == 3
-    nodes = method.background((20, 30), 4.0, settings).images(slice(0, 20), slice(10, 30))
+    nodes = method.background((20, 30), 4.0, settings).on(slice(0, 20), slice(10, 30)).images()
     assert nodes.shape[1] == 20 * 20
     assert callable(method.solve)
     assert callable(method.trace_solver)
@@ -28,7 +28,7 @@ def test_every_method_has_what_a_run_asks_of_it(name: str, preset: str) -> None:
 def test_no_background_has_no_nodes() -> None:
     method = find_method("extract")
     settings = method.settings("two_photon", {"background": "none"})
-    assert method.background((20, 30), 4.0, settings).images(slice(0, 20), slice(0, 10)).shape == (0, 200)
+    assert method.background((20, 30), 4.0, settings).on(slice(0, 20), slice(0, 10)).images().shape == (0, 200)
 
 
 @pytest.mark.parametrize(("name", "hint"), [("extrct", "did you mean 'extract'"), ("zzz", "one of extract")])

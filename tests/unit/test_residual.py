@@ -50,13 +50,23 @@ def test_gain_and_offset_come_back_through_cells_and_what_the_model_lacks() -> N
     np.testing.assert_allclose(certainty, (swing**2).sum(), rtol=1e-3)
 
 
-def test_without_a_background_the_offset_is_the_median_and_the_gain_stays() -> None:
+def _huber_location(row: np.ndarray, near: float) -> float:
+    """Root of the clipped residuals' mean, by bisection."""
+    low, high = float(row.min()), float(row.max())
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.clip(row - middle, -near, near).mean() > 0 else (low, middle)
+    return low
+
+
+def test_without_a_background_the_offset_is_the_middle_and_the_gain_stays() -> None:
     cells, traces, hats, field = parts()
     movie = np.random.default_rng(3).normal(2, 1, (N_PIXELS, 500)).astype(np.float32)
     start = np.full(N_PIXELS, 0.7, np.float32)
     gain, offset, certainty = fit_gain(movie, cells[:0], traces[:0], hats[:0], field[:0], start, 0 * start, 1.5)
     np.testing.assert_array_equal(gain, start)
-    np.testing.assert_allclose(offset, np.median(movie, axis=1), atol=1e-6)
+    np.testing.assert_allclose(offset, np.median(movie, axis=1), atol=0.1)  # errors of both: .056 and .046
+    np.testing.assert_allclose(offset, [_huber_location(row, 0.5) for row in movie], atol=1e-2)
     assert (certainty < 1e-3).all()
     still = np.ones_like(field)  # light that never changes says nothing about the gain
     gain, _, certainty = fit_gain(movie, cells, traces, hats, still, start, 0 * start, 1.5)

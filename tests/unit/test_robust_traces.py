@@ -7,7 +7,8 @@ import pytest
 from reference.planted import footprints, pixel_movie, transients
 from scipy import sparse
 
-from gpucells.ops.robust_traces import OverlapGraph, robust_traces
+from gpucells.ops.overlap_graph import OverlapGraph
+from gpucells.ops.robust_traces import robust_traces
 
 SHAPE = (10, 14)
 CELLS = footprints(SHAPE, [(4, 3), (5, 6), (5, 12)])

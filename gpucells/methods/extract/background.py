@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
 from gpucells.methods.extract.settings import ExtractSettings
+from gpucells.ops.bilinear import Bilinear
 
 Float32 = NDArray[np.float32]
 
@@ -58,18 +59,9 @@ class HatGrid:
         """Number of nodes."""
         return len(self.rows) * len(self.columns)
 
-    def images(self, rows: slice, columns: slice) -> sparse.csr_array:
-        """Return all hats ``(n_hats, n_pixels)`` on a box of the image; those that miss it are empty rows."""
-        if self.n_hats == 0:
-            return sparse.csr_array((0, (rows.stop - rows.start) * (columns.stop - columns.start)), dtype=np.float32)
-        along_y = _hats(np.arange(rows.start, rows.stop), self.rows)
-        along_x = _hats(np.arange(columns.start, columns.stop), self.columns)
-        return sparse.csr_array(sparse.kron(along_y, along_x, format="csr")).astype(np.float32)
-
-
-def _hats(positions: NDArray[np.int64], nodes: NDArray[np.float64]) -> sparse.csr_array:
-    step = nodes[1] - nodes[0]
-    return sparse.csr_array(np.maximum(0, 1 - np.abs(positions[None] - nodes[:, None]) / step))
+    def on(self, rows: slice, columns: slice) -> Bilinear:
+        """Return the hats on a box of the image; those that miss it are empty."""
+        return Bilinear.between(rows, columns, self.rows, self.columns)
 
 
 def shrink_gain(gain: Float32, certainty: Float32) -> Float32:

@@ -30,6 +30,7 @@ from gpucells.methods.extract.judge import Verdict, judge, merge_duplicates
 from gpucells.methods.extract.penalty import l1_weights
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.model.components import Components, Rejected
+from gpucells.ops.bilinear import Bilinear
 from gpucells.ops.contamination import bias_bound
 from gpucells.ops.difference_noise import difference_noise
 from gpucells.ops.residual import fit_gain, subtract_components
@@ -60,6 +61,7 @@ class State:
     image_shape: tuple[int, int]
     radius_px: float
     settings: ExtractSettings
+    nodes: Bilinear
     hats: sparse.csr_array
     footprints: sparse.csr_array
     traces: Float32
@@ -92,7 +94,7 @@ def _scaled(images: sparse.csr_array, factor: Float32) -> sparse.csr_array:
 def solve(
     movie: Float32,
     inside: NDArray[np.bool_],
-    hats: sparse.csr_array,
+    nodes: Bilinear,
     radius_px: float,
     settings: ExtractSettings,
     report: Stage,
@@ -107,8 +109,8 @@ def solve(
         ``(height, width, n_frames)`` float32 in any unit, frames contiguous; overwritten.
     inside : numpy.ndarray
         ``(height, width)`` bool, the pixels that carry signal.
-    hats : scipy.sparse.csr_array
-        ``(n_hats, n_pixels)`` nodes of the background field on this tile.
+    nodes : Bilinear
+        Nodes of the background field on this tile.
     radius_px : float
         Cell radius (px).
     settings : ExtractSettings
@@ -124,7 +126,7 @@ def solve(
     -------
     Components
     """
-    state = _prepare(movie, inside, hats, radius_px, settings)
+    state = _prepare(movie, inside, nodes, radius_px, settings)
     if start is not None:  # cells that are known keep their light out of the background from the beginning
         _set_footprints(state, start)
     if settings.background == "local":
@@ -145,7 +147,7 @@ def solve(
 
 
 def _prepare(
-    movie: Float32, inside: NDArray[np.bool_], hats: sparse.csr_array, radius_px: float, settings: ExtractSettings
+    movie: Float32, inside: NDArray[np.bool_], nodes: Bilinear, radius_px: float, settings: ExtractSettings
 ) -> State:
     """Take the baseline off and divide by the noise, in place."""
     height, width, n_frames = movie.shape
@@ -160,11 +162,13 @@ def _prepare(
     flat -= offset[:, None]
     flat /= noise[:, None]
     flat[~live] = 0
-    masked = hats @ sparse.diags_array(live.astype(np.float32))
     n_pixels = height * width
+    if settings.background == "none":
+        nodes = Bilinear.none(height, width)
+    masked = sparse.csr_array(nodes.images() @ sparse.diags_array(live.astype(np.float32)), dtype=np.float32)
     state = State(
         flat, noise, live.reshape(height, width), (height, width), radius_px, settings,
-        sparse.csr_array(masked if settings.background == "local" else (0, n_pixels), dtype=np.float32),
+        nodes, masked,
         sparse.csr_array((0, n_pixels), dtype=np.float32),
         np.zeros((0, n_frames), np.float32), np.zeros((0, n_frames), np.float32),
         np.ones(n_pixels, np.float32), np.zeros(n_pixels, np.float32), offset,
@@ -193,24 +197,25 @@ def _quantile(rows: Float32, quantile: float) -> Float32:
 def _solve_traces(state: State, lower: float = -np.inf) -> None:
     """Solve cells and field of every frame together, from where they are."""
     cells = state.whitened()
-    both = sparse.csr_array(sparse.vstack([cells, state.background()]))
     n_cells = state.footprints.shape[0]
-    bounds = np.full(both.shape[0], -np.inf, np.float32)
+    bounds = np.full(n_cells + len(state.field), -np.inf, np.float32)
     bounds[:n_cells] = lower
     begin = np.concatenate([state.traces, state.field])
     settings = state.settings
-    penalty = np.zeros(both.shape[0], np.float32)
+    penalty = np.zeros(len(bounds), np.float32)
     if np.isfinite(lower):
         penalty[:n_cells] = l1_weights(cells, state.traces, settings.l1_penalty_factor, settings.kappa_std_ratio)
     if settings.solver == "admm":
+        both = sparse.csr_array(sparse.vstack([cells, state.background()]))
         solved = admm_traces(
             state.movie, both, settings.kappa_std_ratio, offset=state.offset, lower=bounds, penalty=penalty,
             start=begin,
         )  # fmt: skip
     else:
         solved, _ = robust_traces(
-            state.movie, both, state.kappa, offset=state.offset, lower=bounds, penalty=penalty,
+            state.movie, cells, state.kappa, offset=state.offset, lower=bounds, penalty=penalty,
             start=begin if np.any(begin) else None, tolerance=TOLERANCE, n_steps=STEPS, check=False,
+            field=state.nodes, gain=np.where(state.inside.ravel(), state.gain / state.noise, 0),
         )  # fmt: skip
     state.traces, state.field = solved[:n_cells], solved[n_cells:]
 

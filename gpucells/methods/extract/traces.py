@@ -16,10 +16,12 @@ from gpucells.methods.extract.background import denoise_field
 from gpucells.methods.extract.compatible import admm_traces
 from gpucells.methods.extract.penalty import l1_weights
 from gpucells.methods.extract.settings import ExtractSettings
+from gpucells.ops.bilinear import Bilinear
 from gpucells.ops.contamination import normal_distribution
+from gpucells.ops.overlap_graph import OverlapGraph
 from gpucells.ops.positive_share import positive_share
 from gpucells.ops.residual import subtract_components
-from gpucells.ops.robust_traces import OverlapGraph, robust_traces
+from gpucells.ops.robust_traces import robust_traces
 
 Float32 = NDArray[np.float32]
 
@@ -34,8 +36,8 @@ class TraceSolver:
     ----------
     footprints : scipy.sparse.csr_array
         ``(n_cells, n_pixels)`` of the whole image, maximum 1.
-    hats : scipy.sparse.csr_array
-        ``(n_hats, n_pixels)``; no rows where there is no background.
+    nodes : Bilinear
+        Of the background field, over the whole image; none where there is no background.
     baseline, noise, gain : numpy.ndarray
         ``(n_pixels,)`` in the movie's units (gain: none).
     settings : ExtractSettings
@@ -45,18 +47,17 @@ class TraceSolver:
     """
 
     def __init__(
-        self, footprints: sparse.csr_array, hats: sparse.csr_array, baseline: Float32, noise: Float32, gain: Float32,
+        self, footprints: sparse.csr_array, nodes: Bilinear, baseline: Float32, noise: Float32, gain: Float32,
         settings: ExtractSettings, averaged: Float32 | None = None,
     ) -> None:  # fmt: skip
         self.settings = settings
         self.noise, self.baseline = noise, baseline
         whiten = sparse.diags_array(1 / noise)
         self.cells = sparse.csr_array(footprints @ whiten).astype(np.float32)
-        self.hats = sparse.csr_array(hats @ sparse.diags_array(gain / noise)).astype(np.float32)
+        self.hats = sparse.csr_array(nodes.images() @ sparse.diags_array(gain / noise)).astype(np.float32)
         self.hats.eliminate_zeros()
         self.covered = np.flatnonzero(np.diff(sparse.csc_array(self.cells).indptr))
-        self._both = sparse.csr_array(sparse.vstack([self.cells, self.hats]))
-        self._joint_graph = OverlapGraph.of(self._both)
+        self._joint_graph = OverlapGraph.of(self.cells, nodes, (gain / noise).astype(np.float32))
         self._alone = sparse.csr_array(self.cells[:, self.covered])
         self._behind = sparse.csr_array(self.hats[:, self.covered])
         self._graph = OverlapGraph.of(self._alone)
@@ -99,11 +100,12 @@ class TraceSolver:
         """
         movie = self._whitened(frames, slice(None))
         if self.settings.solver == "admm":
-            solved = admm_traces(movie, self._both, self.kappa, start=start, lower=-np.inf)
+            both = sparse.csr_array(sparse.vstack([self.cells, self.hats]))
+            solved = admm_traces(movie, both, self.kappa, start=start, lower=-np.inf)
             return solved[: self.cells.shape[0]], solved[self.cells.shape[0] :]
         kappa = np.full(len(self.noise), self.kappa, np.float32)
         solved, _ = robust_traces(
-            movie, self._both, kappa, start=start, lower=-np.inf, tolerance=0.02, graph=self._joint_graph
+            movie, self.cells, kappa, start=start, lower=-np.inf, tolerance=0.02, graph=self._joint_graph
         )
         return solved[: self.cells.shape[0]], solved[self.cells.shape[0] :]
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from reference.planted import footprints, transients
-from scipy import sparse
 
 import gpucells
 from gpucells.methods.extract.background import HatGrid
@@ -128,12 +127,12 @@ def test_planted_traces_come_back() -> None:
     light = np.cumsum(rng.normal(0, 0.3, n_frames))[:, None, None]
     movie = (cells.T @ truth).T.reshape(n_frames, *shape) + 50 + light + rng.normal(size=(n_frames, *shape))
     settings = ExtractSettings(background_spacing=4.0)
-    hats = HatGrid.over(shape, 16.0).images(slice(0, 32), slice(0, 40))
+    nodes = HatGrid.over(shape, 16.0).on(slice(0, 32), slice(0, 40))
     flat = np.ones(shape[0] * shape[1], np.float32)
-    solver = TraceSolver(cells, sparse.csr_array(hats), 50 * flat, flat, flat, settings)
+    solver = TraceSolver(cells, nodes, 50 * flat, flat, flat, settings)
     start = np.zeros((4, n_frames // factor), np.float32)
     averaged = light.reshape(-1, factor).mean(axis=1).astype(np.float32)
-    background = np.tile(averaged, (hats.shape[0], 1))  # the hats add up to 1 everywhere
+    background = np.tile(averaged, (nodes.n_nodes, 1))  # the hats add up to 1 everywhere
     found, _ = final_traces(
         gpucells.open_movie(movie.astype(np.float32)), solver, start, background, factor, "baseline_adjusted",
         lambda *done: None,
