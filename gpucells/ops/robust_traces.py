@@ -28,11 +28,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from gpucells.ops.bilinear import Bilinear
+from gpucells.ops.bilinear_rows import BLOCK, add, begin_row, end_row, subtract_row
 from gpucells.ops.overlap_graph import OverlapGraph
 
 Float32 = NDArray[np.float32]
 
-BLOCK = 128  # frames a block: long enough to fill the vector units, short enough that its arrays stay in the L2 cache
 AHEAD = 32  # pixels read at once
 SWEEPS = 40  # coordinate descent sweeps at most; converges at the square of the largest footprint cosine
 SUMMED = 64  # pixels whose loss is summed in single precision before it is added up in double
@@ -66,64 +66,15 @@ def _read_ahead(movie, offset, t0, width, pixels, seen):  # type: ignore[no-unty
             seen[k, f] = trace[f] - o
 
 
-# Rows are passed as an array and a number: a view of its own would cost two atomic counts each time.
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _add(a, what, out, k):  # type: ignore[no-untyped-def]
+def _clip(residual, limit, safe, share, loss):  # type: ignore[no-untyped-def]
+    """Clip residuals where the loss turns linear; add up the loss and say how much of its curvature is left."""
     for f in range(BLOCK):
-        out[k, f] += a * what[f]
-
-
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _add_row(a, what, i, out, k):  # type: ignore[no-untyped-def]
-    for f in range(BLOCK):
-        out[k, f] += a * what[i, f]
-
-
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _subtract_row(a, what, i, out):  # type: ignore[no-untyped-def]
-    for f in range(BLOCK):
-        out[f] -= a * what[i, f]
-
-
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _begin_row(y, n_cells, hats, x, level, pull, own, following, close):  # type: ignore[no-untyped-def]
-    """Take the field's nodes as this row of the image sees them, and begin its sums."""
-    row_node, row_share, _, _, n_columns = hats
-    above = n_cells + row_node[y] * n_columns
-    v = row_share[y]
-    for j in range(n_columns):
-        for f in range(BLOCK):
-            level[j, f] = (1 - v) * x[above + j, f] + v * x[above + n_columns + j, f]
-    pull[:] = 0
-    own[:] = 0
-    following[:] = 0
-    close[:] = 0
-
-
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _end_row(y, n_cells, hats, spread, pull, own, following, close, gradient, curvature):  # type: ignore[no-untyped-def]
-    """Give what a row has summed to the nodes above and below it."""
-    row_node, row_share, column_node, _, n_columns = hats
-    near_start, near_slot, _, grid_slot = spread
-    v = row_share[y]
-    u = np.float32(1) - v
-    i = row_node[y]
-    above = n_cells + i * n_columns
-    last = column_node[-1] + 1
-    for j in range(column_node[0], last + 1):
-        _add_row(u, pull, j, gradient, above + j)
-        _add_row(v, pull, j, gradient, above + n_columns + j)
-        _add_row(u * u, own, j, curvature, grid_slot[i, j, 0])
-        _add_row(u * v, own, j, curvature, grid_slot[i, j, 1])
-        _add_row(v * v, own, j, curvature, grid_slot[i, j, 2])
-        if j < last:
-            _add_row(u * u, following, j, curvature, grid_slot[i, j, 3])
-            _add_row(u * v, following, j, curvature, grid_slot[i, j, 4])
-            _add_row(u * v, following, j, curvature, grid_slot[i, j, 5])
-            _add_row(v * v, following, j, curvature, grid_slot[i, j, 6])
-    for k in range(near_start[y], near_start[y + 1]):
-        _add_row(u, close, k - near_start[y], curvature, near_slot[k, 0])
-        _add_row(v, close, k - near_start[y], curvature, near_slot[k, 1])
+        r = residual[f]
+        c = min(r, limit[f])
+        share[f] = np.float32(1) if r < limit[f] else safe[f] * limit[f] / max(r, np.float32(1e-20))
+        loss[f] += c * (r - np.float32(0.5) * c)
+        residual[f] = c
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
@@ -149,53 +100,47 @@ def _accumulate(  # type: ignore[no-untyped-def]
         if row_start[y] == row_start[y + 1]:
             continue
         if n_columns:
-            _begin_row(y, n_cells, hats, x, level, pull, own, following, close)
+            begin_row(y, n_cells, hats, x, level, pull, own, following, close)
         for i in range(row_start[y], row_start[y + 1]):
-            p = pixels[i]
             if (i - row_start[y]) % AHEAD == 0:
                 _read_ahead(movie, offset, t0, width, pixels[i : min(i + AHEAD, row_start[y + 1])], seen)
             at = (i - row_start[y]) % AHEAD
             for f in range(BLOCK):
                 residual[f] = seen[at, f]
             if scaled and not quadratic:
-                _limits(start[i], start[i + 1], t0, width, cells, weights, kappa[p], kappa_scale, limit)
+                _limits(start[i], start[i + 1], t0, width, cells, weights, kappa[pixels[i]], kappa_scale, limit)
             else:
-                limit[:] = FAR if quadratic else kappa[p]
+                limit[:] = FAR if quadratic else kappa[pixels[i]]
             left = column_node[column[i]]
             b = gain[i] * column_share[column[i]]
             a = gain[i] - b
             if n_columns:
-                for f in range(BLOCK):
-                    residual[f] -= a * level[left, f] + b * level[left + 1, f]
+                subtract_row(a, level, left, residual)
+                subtract_row(b, level, left + 1, residual)
             for e in range(start[i], start[i + 1]):
-                _subtract_row(weights[e], x, cells[e], residual)
-            for f in range(BLOCK):
-                r = residual[f]
-                c = min(r, limit[f])
-                share[f] = np.float32(1) if r < limit[f] else safe[f] * limit[f] / max(r, np.float32(1e-20))
-                part[f] += c * (r - np.float32(0.5) * c)
-                residual[f] = c
-            if i % SUMMED == SUMMED - 1:
+                subtract_row(weights[e], x, cells[e], residual)
+            _clip(residual, limit, safe, share, part)
+            if i % SUMMED == 0:
                 loss += part
                 part[:] = 0
             if n_columns:
-                _add(a, residual, pull, left)
-                _add(b, residual, pull, left + 1)
-                _add(a * a, share, own, left)
-                _add(a * b, share, following, left)
-                _add(b * b, share, own, left + 1)
+                add(a, residual, pull, left)
+                add(b, residual, pull, left + 1)
+                add(a * a, share, own, left)
+                add(a * b, share, following, left)
+                add(b * b, share, own, left + 1)
             at = pair_start[i]
             for e in range(start[i], start[i + 1]):
                 w = weights[e]
-                _add(w, residual, gradient, cells[e])
+                add(w, residual, gradient, cells[e])
                 for j in range(e, start[i + 1]):
-                    _add(w * weights[j], share, curvature, pair_slot[at])
+                    add(w * weights[j], share, curvature, pair_slot[at])
                     at += 1
                 if n_columns:
-                    _add(w * a, share, close, near[e])
-                    _add(w * b, share, close, near[e] + 1)
+                    add(w * a, share, close, near[e])
+                    add(w * b, share, close, near[e] + 1)
         if n_columns:
-            _end_row(y, n_cells, hats, spread, pull, own, following, close, gradient, curvature)
+            end_row(y, n_cells, hats, spread, pull, own, following, close, gradient, curvature)
     loss += part
 
 
@@ -253,10 +198,7 @@ def _solve(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     n_components, n_frames = start.shape
     n_columns = hats[4]
-    near_start = spread[0]
-    n_close = 0
-    for y in range(len(near_start) - 1):
-        n_close = max(n_close, near_start[y + 1] - near_start[y])
+    n_close = np.diff(spread[0]).max()
     out = np.empty((n_components, n_frames), np.float32)
     total = np.zeros(n_frames, np.float32)
     for b in numba.prange((n_frames + BLOCK - 1) // BLOCK):

@@ -14,9 +14,10 @@ from scipy.io import loadmat
 from scipy.optimize import nnls
 
 from gpucells.methods.extract.admm import solve_admm
+from gpucells.ops.bilinear_rows import BLOCK
 from gpucells.ops.overlap_graph import OverlapGraph
 from gpucells.ops.robust_footprints import Known, robust_footprints
-from gpucells.ops.robust_traces import BLOCK, robust_traces
+from gpucells.ops.robust_traces import robust_traces
 
 SHAPE = (12, 20)
 N_PIXELS = SHAPE[0] * SHAPE[1]
