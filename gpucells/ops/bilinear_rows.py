@@ -15,28 +15,97 @@ BLOCK = 128  # frames a block: long enough to fill the vector units, short enoug
 # Rows are passed as an array and a number: a view of its own would cost two atomic counts each time.
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
 def add(a, what, out, k):  # type: ignore[no-untyped-def]
-    """Add ``a`` times a block to row ``k`` of ``out``."""
+    """Add ``a`` times a block to row ``k`` of ``out``.
+
+    Parameters
+    ----------
+    a : float
+        Factor.
+    what, out : numpy.ndarray
+        ``(BLOCK,)`` and ``(n, BLOCK)`` float32.
+    k : int
+        Row of ``out``.
+    """
     for f in range(BLOCK):
         out[k, f] += a * what[f]
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
 def add_row(a, what, i, out, k):  # type: ignore[no-untyped-def]
-    """Add ``a`` times row ``i`` of ``what`` to row ``k`` of ``out``."""
+    """Add ``a`` times row ``i`` of ``what`` to row ``k`` of ``out``.
+
+    Parameters
+    ----------
+    a : float
+        Factor.
+    what, out : numpy.ndarray
+        ``(n, BLOCK)`` float32 each.
+    i, k : int
+        Rows.
+    """
     for f in range(BLOCK):
         out[k, f] += a * what[i, f]
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
 def subtract_row(a, what, i, out):  # type: ignore[no-untyped-def]
-    """Subtract ``a`` times row ``i`` of ``what`` from a block."""
+    """Subtract ``a`` times row ``i`` of ``what`` from a block.
+
+    Parameters
+    ----------
+    a : float
+        Factor.
+    what, out : numpy.ndarray
+        ``(n, BLOCK)`` and ``(BLOCK,)`` float32.
+    i : int
+        Row of ``what``.
+    """
     for f in range(BLOCK):
         out[f] -= a * what[i, f]
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
+def add_pixel(a, b, left, residual, share, pull, own, following):  # type: ignore[no-untyped-def]
+    """Add one pixel to the sums of its row.
+
+    Parameters
+    ----------
+    a, b : float
+        What the pixel shows of the column of nodes on its left, and of the next one.
+    left : int
+        That column.
+    residual, share : numpy.ndarray
+        ``(BLOCK,)`` float32, clipped residual and the share of curvature that is left.
+    pull, own, following : numpy.ndarray
+        As in :func:`begin_row`.
+    """
+    add(a, residual, pull, left)
+    add(b, residual, pull, left + 1)
+    add(a * a, share, own, left)
+    add(a * b, share, following, left)
+    add(b * b, share, own, left + 1)
+
+
+@numba.njit(cache=True, fastmath=True, error_model="numpy")
 def begin_row(y, n_cells, hats, x, level, pull, own, following, close):  # type: ignore[no-untyped-def]
-    """Take the field's nodes as this row of the image sees them, and begin its sums."""
+    """Take the field's nodes as this row of the image sees them, and begin its sums.
+
+    Parameters
+    ----------
+    y : int
+        Row of the image.
+    n_cells : int
+        Components before the nodes.
+    hats : tuple
+        Of a :class:`~gpucells.ops.bilinear.Bilinear`: nodes and shares of rows and of columns, nodes a row.
+    x : numpy.ndarray
+        ``(n_components, BLOCK)`` float32, the nodes' values after the footprints'.
+    level : numpy.ndarray
+        ``(n_columns, BLOCK)`` float32, filled with the row's nodes.
+    pull, own, following, close : numpy.ndarray
+        ``(n, BLOCK)`` float32, emptied: gradient of each column of nodes; curvature of each, of each with the next one,
+        of each footprint with each.
+    """
     row_node, row_share, _, _, n_columns = hats
     above = n_cells + row_node[y] * n_columns
     v = row_share[y]
@@ -51,7 +120,17 @@ def begin_row(y, n_cells, hats, x, level, pull, own, following, close):  # type:
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
 def end_row(y, n_cells, hats, spread, pull, own, following, close, gradient, curvature):  # type: ignore[no-untyped-def]
-    """Give what a row has summed to the nodes above and below it."""
+    """Give what a row has summed to the nodes above and below it.
+
+    Parameters
+    ----------
+    y, n_cells, hats, pull, own, following, close
+        As in :func:`begin_row`.
+    spread : tuple
+        Of an :class:`~gpucells.ops.overlap_graph.OverlapGraph`: ``near_start``, ``near_slot``, ``near``, ``grid_slot``.
+    gradient, curvature : numpy.ndarray
+        ``(n_components, BLOCK)`` and ``(n_slots, BLOCK)`` float32, added to.
+    """
     row_node, row_share, column_node, _, n_columns = hats
     near_start, near_slot, _, grid_slot = spread
     v = row_share[y]

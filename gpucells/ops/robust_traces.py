@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from gpucells.ops.bilinear import Bilinear
-from gpucells.ops.bilinear_rows import BLOCK, add, begin_row, end_row, subtract_row
+from gpucells.ops.bilinear_rows import BLOCK, add, add_pixel, begin_row, end_row, subtract_row
 from gpucells.ops.overlap_graph import OverlapGraph
 
 Float32 = NDArray[np.float32]
@@ -124,11 +124,7 @@ def _accumulate(  # type: ignore[no-untyped-def]
                 loss += part
                 part[:] = 0
             if n_columns:
-                add(a, residual, pull, left)
-                add(b, residual, pull, left + 1)
-                add(a * a, share, own, left)
-                add(a * b, share, following, left)
-                add(b * b, share, own, left + 1)
+                add_pixel(a, b, left, residual, share, pull, own, following)
             at = pair_start[i]
             for e in range(start[i], start[i + 1]):
                 w = weights[e]
