@@ -48,7 +48,7 @@ class Background(Protocol):
 class TraceSolver(Protocol):
     """Solves traces for footprints that do not change, any number of frames at a time."""
 
-    def solve_together(self, frames: Float32, start: Float32 | None) -> tuple[Float32, Float32]:
+    def solve_together(self, frames: NDArray[Any], start: Float32 | None) -> tuple[Float32, Float32]:
         """Solve cells and background without constraint."""
 
     @property
@@ -61,7 +61,7 @@ class TraceSolver(Protocol):
     def lower_bounds(self, traces: Float32) -> Float32:
         """Bounds of the final traces, from the unconstrained ones."""
 
-    def solve_cells(self, frames: Float32, field: Float32, lower: Float32, start: Float32) -> Float32:
+    def solve_cells(self, frames: NDArray[Any], field: Float32, lower: Float32, start: Float32) -> Float32:
         """Solve the cells alone, on top of a known background."""
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gpucells.methods.registry import TraceSolver
 from gpucells.model.movie import Movie
-from gpucells.tiles.frames import blocks, blocks_within, frames_per_block, own
+from gpucells.tiles.frames import blocks, blocks_within, frames_per_block
 
 Float32 = NDArray[np.float32]
 
@@ -91,7 +91,7 @@ def final_traces(
         n_passes = 2
         together = np.concatenate([start, stretch(field, factor, n_frames)])
         for some, frames in blocks(movie, length):
-            together[:, some] = np.concatenate(solver.solve_together(_finite(frames), together[:, some]))
+            together[:, some] = np.concatenate(solver.solve_together(frames, together[:, some]))
             report(some.stop, n_passes * n_frames)
         start = together[:n_cells]
         smooth, _ = solver.denoise(together[n_cells:], 1)
@@ -100,14 +100,10 @@ def final_traces(
         lower = solver.lower_bounds(_sample_unconstrained(movie, solver, smooth, start))
     result = np.empty((n_cells, n_frames), np.float32)
     for some, read, frames in blocks_within(movie, length, solver.reach):
-        solved = solver.solve_cells(_finite(frames), smooth[:, read], lower, start[:, read])
+        solved = solver.solve_cells(frames, smooth[:, read], lower, start[:, read])
         result[:, some] = solved[:, some.start - read.start : some.stop - read.start]
         report((n_passes - 1) * n_frames + some.stop, n_passes * n_frames)
     return result, smooth
-
-
-def _finite(frames: Float32) -> Float32:
-    return np.nan_to_num(frames, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _sample_unconstrained(movie: Movie, solver: TraceSolver, field: Float32, start: Float32) -> Float32:
@@ -117,5 +113,5 @@ def _sample_unconstrained(movie: Movie, solver: TraceSolver, field: Float32, sta
     parts = []
     for begin in np.unique(first):
         some = slice(int(begin), min(int(begin) + SAMPLE_LENGTH, movie.n_frames))
-        parts.append(solver.solve_cells(_finite(own(movie.read(some))), field[:, some], free, start[:, some]))
+        parts.append(solver.solve_cells(movie.read(some), field[:, some], free, start[:, some]))
     return np.concatenate(parts, axis=1)

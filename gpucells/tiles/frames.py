@@ -34,7 +34,7 @@ def frames_per_block(
     return n_frames if most_bytes is None else max(1, min(n_frames, most_bytes // frame_bytes))
 
 
-def blocks(movie: Movie, n_frames: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+def blocks(movie: Movie, n_frames: int) -> Iterator[tuple[slice, NDArray[Any]]]:
     """Read the movie block by block, in order.
 
     Yields
@@ -42,11 +42,11 @@ def blocks(movie: Movie, n_frames: int) -> Iterator[tuple[slice, NDArray[np.floa
     slice
         The frames.
     numpy.ndarray
-        ``(n, height, width)`` float32, which may be overwritten.
+        ``(n, height, width)`` of the movie's type.
     """
     for start in range(0, movie.n_frames, n_frames):
         some = slice(start, min(start + n_frames, movie.n_frames))
-        yield some, own(movie.read(some))
+        yield some, movie.read(some)
 
 
 def probe(movie: Movie, n_frames: int, n_blocks: int = 3) -> list[NDArray[np.float32]]:
@@ -73,7 +73,7 @@ def probe(movie: Movie, n_frames: int, n_blocks: int = 3) -> list[NDArray[np.flo
     return [own(movie.read(slice(int(start), int(start) + length))) for start in starts]
 
 
-def blocks_within(movie: Movie, n_frames: int, margin: int) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
+def blocks_within(movie: Movie, n_frames: int, margin: int) -> Iterator[tuple[slice, slice, NDArray[Any]]]:
     """Read the movie block by block, each with some frames of its neighbours.
 
     Parameters
@@ -92,12 +92,12 @@ def blocks_within(movie: Movie, n_frames: int, margin: int) -> Iterator[tuple[sl
     slice
         The frames that were read: up to ``margin`` more on either side.
     numpy.ndarray
-        ``(n, height, width)`` float32, what was read.
+        ``(n, height, width)`` of the movie's type, what was read.
     """
     for start in range(0, movie.n_frames, n_frames):
         stop = min(start + n_frames, movie.n_frames)
         read = slice(max(0, start - margin), min(stop + margin, movie.n_frames))
-        yield slice(start, stop), read, own(movie.read(read))
+        yield slice(start, stop), read, movie.read(read)
 
 
 def own(frames: NDArray[Any]) -> NDArray[np.float32]:

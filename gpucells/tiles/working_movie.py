@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpucells.errors import InputError, ResultFileError
 from gpucells.model.movie import Movie
+from gpucells.ops.fold_frames import PixelSummary, fold_frames, frame_profiles
 from gpucells.tiles.frames import blocks, frames_per_block
 from gpucells.tiles.grid import Tile
 
@@ -70,6 +72,7 @@ class WorkingMovie:
         self.tiles, self.n_frames, self.factor = tiles, n_frames, factor
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._array: Float32 | None = None
+        self._lengths: list[int] = []  # averaged frames of each block in the scratch files
         if len(tiles) == 1:
             self._array = np.empty((*tiles[0].shape, n_frames), np.float32)
         else:
@@ -93,8 +96,8 @@ class WorkingMovie:
         assert self._folder is not None
         return Path(self._folder.name) / f"tile_{index}.f32"
 
-    def put(self, first: int, frames: Float32) -> None:
-        """Store averaged frames ``(n, height, width)`` from frame ``first`` on; calls come in order.
+    def put(self, first: int, frames: NDArray[Any], summary: PixelSummary) -> None:
+        """Average and store frames ``(n, height, width)`` of any type from averaged frame ``first`` on, in order.
 
         Raises
         ------
@@ -102,12 +105,16 @@ class WorkingMovie:
             The scratch folder has no room.
         """
         if self._array is not None:
-            self._array[:, :, first : first + len(frames)] = frames.transpose(1, 2, 0)
+            fold_frames(frames, self.factor, self._array.reshape(-1, self.n_frames), first, summary)
             return
+        block = np.empty((frames[0].size, len(frames) // self.factor), np.float32)
+        fold_frames(frames, self.factor, block, 0, summary)
+        self._lengths.append(block.shape[1])
+        image = block.reshape(*frames.shape[1:], -1)
         try:
             for index, tile in enumerate(self.tiles):
                 with self._path(index).open("ab") as file:
-                    file.write(np.ascontiguousarray(frames[:, tile.rows, tile.columns]).data)
+                    file.write(np.ascontiguousarray(image[tile.rows, tile.columns]).data)
         except OSError as error:
             needed = 4 * self.n_frames * sum(tile.n_pixels for tile in self.tiles)
             raise ResultFileError(
@@ -122,12 +129,13 @@ class WorkingMovie:
             return array
         height, width = self.tiles[index].shape
         result = np.empty((height, width, self.n_frames), np.float32)
-        length = max(1, 2**24 // (4 * height * width))
+        first = 0
         with self._path(index).open("rb") as file:
-            for first in range(0, self.n_frames, length):
-                n = min(length, self.n_frames - first)
-                part = np.fromfile(file, np.float32, n * height * width).reshape(n, height, width)
-                result[:, :, first : first + n] = part.transpose(1, 2, 0)
+            for n in self._lengths:
+                result[:, :, first : first + n] = np.fromfile(file, np.float32, n * height * width).reshape(
+                    height, width, n
+                )
+                first += n
         self._path(index).unlink()
         return result
 
@@ -168,30 +176,19 @@ def ingest(
 
 
 def _read_once(movie: Movie, working: WorkingMovie, report: Callable[[float, float], None]) -> Summary:
-    factor = working.factor
     shape = (movie.height, movie.width)
-    total = np.zeros(shape, np.float64)
-    maximum, minimum = np.full(shape, -np.inf, np.float32), np.full(shape, np.inf, np.float32)
-    broken, n_lost = np.zeros(shape, bool), 0
+    seen = PixelSummary.empty(shape[0] * shape[1])
+    n_lost = 0
     profiles = np.full(shape[0], np.inf), np.full(shape[1], np.inf)
-    for some, frames in blocks(movie, frames_per_block(movie, factor)):
-        bad = ~np.isfinite(frames)
-        if bad.any():
-            broken |= bad.any(axis=0)
-            n_lost += int(bad.all(axis=(1, 2)).sum())
-            frames[bad] = 0
-        total += frames.sum(axis=0, dtype=np.float64)
-        np.maximum(maximum, frames.max(axis=0), out=maximum)
-        np.minimum(minimum, frames.min(axis=0), out=minimum)
-        size = np.abs(frames)
-        for axis, profile in zip((2, 1), profiles, strict=True):
-            np.minimum(profile, size.mean(axis=axis).min(axis=0), out=profile)
-        n = len(frames) // factor
-        if n:
-            averaged = frames[: n * factor].reshape(n, factor, *shape).mean(axis=1) if factor > 1 else frames
-            working.put(some.start // factor, averaged)
+    for some, frames in blocks(movie, frames_per_block(movie, working.factor)):
+        if frames.dtype.kind == "f":
+            n_lost += int((~np.isfinite(frames)).all(axis=(1, 2)).sum())
+        for profile, of_frames in zip(profiles, frame_profiles(frames), strict=True):
+            np.minimum(profile, of_frames.min(axis=0), out=profile)
+        working.put(some.start // working.factor, frames, seen)
         report(some.stop, movie.n_frames)
-    inside = (maximum > minimum) & ~broken
+    maximum, minimum = seen.maximum.reshape(shape), seen.minimum.reshape(shape)
+    inside = (maximum > minimum) & ~seen.broken.reshape(shape)
     for axis, profile in enumerate(profiles):
         lost = registration_border(profile)
         inside[(slice(None),) * axis + (lost,)] = False
@@ -201,7 +198,7 @@ def _read_once(movie: Movie, working: WorkingMovie, report: Callable[[float, flo
             "NaN or infinite",
             "drop those frames, or fill them with their neighbours",
         )
-    return Summary((total / movie.n_frames).astype(np.float32), maximum, minimum, inside)
+    return Summary((seen.total.reshape(shape) / movie.n_frames).astype(np.float32), maximum, minimum, inside)
 
 
 def registration_border(profile: NDArray[np.floating]) -> NDArray[np.bool_]:

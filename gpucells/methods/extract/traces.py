@@ -7,6 +7,8 @@ frame is solved for cells and background together first, without constraint.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -18,6 +20,7 @@ from gpucells.methods.extract.penalty import l1_weights
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.ops.bilinear import Bilinear
 from gpucells.ops.contamination import normal_distribution
+from gpucells.ops.fold_frames import whiten_frames
 from gpucells.ops.overlap_graph import OverlapGraph
 from gpucells.ops.positive_share import positive_share
 from gpucells.ops.residual import subtract_components
@@ -76,20 +79,13 @@ class TraceSolver:
         """Frames on either side of a frame that its cells' traces depend on; 0 where every frame is on its own."""
         return REACH if self.settings.adaptive_kappa and self.kappa < PLAIN else 0
 
-    def _whitened(self, frames: Float32, pixels: NDArray[np.int64] | slice) -> Float32:
-        flat = frames.reshape(len(frames), -1)[:, pixels].T
-        movie = np.ascontiguousarray(flat, np.float32)
-        movie -= self.baseline[pixels][:, None]
-        movie /= self.noise[pixels][:, None]
-        return movie
-
-    def solve_together(self, frames: Float32, start: Float32 | None) -> tuple[Float32, Float32]:
+    def solve_together(self, frames: NDArray[Any], start: Float32 | None) -> tuple[Float32, Float32]:
         """Solve cells and background without constraint.
 
         Parameters
         ----------
         frames : numpy.ndarray
-            ``(n, height, width)`` in the movie's units.
+            ``(n, height, width)`` of any real type, in the movie's units; what is not finite counts as 0.
         start : numpy.ndarray or None
             ``(n_cells + n_hats, n)`` where to begin.
 
@@ -98,7 +94,7 @@ class TraceSolver:
         traces, field
             ``(n_cells, n)`` and ``(n_hats, n)``.
         """
-        movie = self._whitened(frames, slice(None))
+        movie = whiten_frames(frames, self.baseline, self.noise, np.arange(len(self.noise)))
         if self.settings.solver == "admm":
             both = sparse.csr_array(sparse.vstack([self.cells, self.hats]))
             solved = admm_traces(movie, both, self.kappa, start=start, lower=-np.inf)
@@ -142,13 +138,13 @@ class TraceSolver:
             return np.minimum(0, quantile).astype(np.float32)
         return np.full(len(traces), -np.inf, np.float32)
 
-    def solve_cells(self, frames: Float32, field: Float32, lower: Float32, start: Float32) -> Float32:
+    def solve_cells(self, frames: NDArray[Any], field: Float32, lower: Float32, start: Float32) -> Float32:
         """Solve the cells alone, on top of a known background.
 
         Parameters
         ----------
         frames : numpy.ndarray
-            ``(n, height, width)`` in the movie's units.
+            ``(n, height, width)`` as in :meth:`solve_together`.
         field : numpy.ndarray
             ``(n_hats, n)``.
         lower : numpy.ndarray
@@ -161,7 +157,7 @@ class TraceSolver:
         numpy.ndarray
             ``(n_cells, n)`` float32.
         """
-        movie = self._whitened(frames, self.covered)
+        movie = whiten_frames(frames, self.baseline, self.noise, self.covered)
         if self._behind.shape[0]:
             subtract_components(movie, self._behind, field, out=movie)
         penalty = np.where(np.isfinite(lower), self._penalty, 0).astype(np.float32)
