@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from gpucells.postprocess.join import join_tiles
 from gpucells.progress import ProgressSink, silent
 from gpucells.settings import RunSettings
 from gpucells.tiles.final_traces import final_traces
+from gpucells.tiles.frames import hold_small
 from gpucells.tiles.given_footprints import take_footprints
 from gpucells.tiles.plan import Plan, make_plan
 from gpucells.tiles.schedule import solve_tiles, whole_image_hats
@@ -120,19 +122,18 @@ def _run(
     clock = StageClock(progress, "cpu")
     given, run = take_footprints(footprints, (movie.height, movie.width), run)
     with clock.stage("look at the movie"):
-        plan = make_plan(movie, method, run, values)
+        near = hold_small(movie, run.memory_bytes)
+        plan = make_plan(near, method, run, values)
     for warning in plan.warnings:
         log.warning(warning)
     with clock.stage("read movie"):
-        working, summary = ingest(
-            movie, plan.tiles, plan.factor, lambda done, total: clock.tell("read movie", done, total, "frames")
-        )
+        read = partial(clock.tell, "read movie", unit="frames")
+        working, summary = ingest(near, plan.tiles, plan.factor, read)
     with working:
         summary = summary.within(plan.mask)
         parts, correlation = solve_tiles(plan, working, summary, clock, local_correlation, given, hold)
     with clock.stage("join"):
-        shape = (movie.height, movie.width)
-        components = join_tiles(plan.tiles, parts, shape, plan.radius_px, given if hold else None)
+        components = join_tiles(plan.tiles, parts, near.shape[1:], plan.radius_px, given if hold else None)
         del parts
     with clock.stage("traces"):
         solver = plan.method.trace_solver(
@@ -140,11 +141,11 @@ def _run(
             plan.full_rate_noise(components.noise, summary.inside), components.gain, plan.settings, components.traces,
         )  # fmt: skip
         traces, _ = final_traces(
-            movie, solver, components.traces, components.field, plan.factor, plan.settings.trace_output_option,
+            near, solver, components.traces, components.field, plan.factor, plan.settings.trace_output_option,
             lambda done, total: clock.tell("traces", done, total, "frames"), plan.budget_bytes // 8,
         )  # fmt: skip
     with clock.stage("assemble"):
         record = plan.record(run)
         cells = assemble(movie, components, traces, plan.factor, summary, correlation, plan.method.name, record)
-    warnings = plan.warnings + components.warnings
-    return replace(cells, provenance=provenance(movie, plan.device, run.seed, clock.costs, warnings))
+    about = provenance(movie, plan.device, run.seed, clock.costs, plan.warnings + components.warnings)
+    return replace(cells, provenance=about)

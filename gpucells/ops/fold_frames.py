@@ -150,7 +150,7 @@ def frame_profiles(frames: NDArray[Any]) -> tuple[Float32, Float32]:
 
 
 @numba.njit(cache=True, parallel=True, fastmath=SAFE, error_model="numpy")
-def _whiten(frames, pixels, baseline, noise, out):  # type: ignore[no-untyped-def]
+def _whiten(frames, pixels, baseline, noise, out, first):  # type: ignore[no-untyped-def]
     n_frames = len(frames)
     n_pixels = len(pixels)
     for run in numba.prange((n_pixels + RUN - 1) // RUN):
@@ -169,14 +169,17 @@ def _whiten(frames, pixels, baseline, noise, out):  # type: ignore[no-untyped-de
                 for i in range(RUN):
                     seen[i] = seen[i] if abs(seen[i]) <= LARGEST else np.float32(0)
             for i in range(n):
-                trace = out[p0 + i, t0 : t0 + width]
+                trace = out[p0 + i, first + t0 : first + t0 + width]
                 b = baseline[pixels[p0 + i]]
                 w = np.float32(1) / noise[pixels[p0 + i]]
                 for t in range(width):
                     trace[t] = (part[t, i] - b) * w
 
 
-def whiten_frames(frames: NDArray[Any], baseline: Float32, noise: Float32, pixels: NDArray[np.integer]) -> Float32:
+def whiten_frames(
+    frames: NDArray[Any], baseline: Float32, noise: Float32, pixels: NDArray[np.integer],
+    out: Float32 | None = None, first: int = 0,
+) -> Float32:  # fmt: skip
     """Turn frames into pixels' traces in units of the noise.
 
     Parameters
@@ -187,15 +190,60 @@ def whiten_frames(frames: NDArray[Any], baseline: Float32, noise: Float32, pixel
         ``(height * width,)`` float32, taken off every pixel, and what it is divided by.
     pixels : numpy.ndarray
         Which pixels, by number.
+    out : numpy.ndarray, optional
+        ``(len(pixels), n_frames)`` float32, where the result goes, from frame ``first`` on; a new array if not given.
+    first : int
+        Where in ``out`` to begin.
 
     Returns
     -------
     numpy.ndarray
-        ``(len(pixels), n)`` float32.
+        ``(len(pixels), n)`` float32, or ``out``.
     """
-    out = np.empty((len(pixels), len(frames)), np.float32)
+    result = np.empty((len(pixels), len(frames)), np.float32) if out is None else out
     _whiten(
         as_native(frames), np.ascontiguousarray(pixels, np.uint64), np.ascontiguousarray(baseline, np.float32),
-        np.ascontiguousarray(noise, np.float32), out,
+        np.ascontiguousarray(noise, np.float32), result, first,
     )  # fmt: skip
-    return out
+    return result
+
+
+@numba.njit(cache=True, parallel=True, fastmath=SAFE, error_model="numpy")
+def _unfold(traces, first, scale, frames):  # type: ignore[no-untyped-def]
+    n_frames, n_pixels = frames.shape
+    for run in numba.prange((n_pixels + RUN - 1) // RUN):
+        p0 = run * RUN
+        n = min(RUN, n_pixels - p0)
+        part = np.empty((RUN, RUN), np.float32)
+        for t0 in range(0, n_frames, RUN):
+            width = min(RUN, n_frames - t0)
+            for i in range(n):
+                trace = traces[p0 + i, first + t0 : first + t0 + width]
+                for t in range(width):
+                    part[i, t] = trace[t] * scale[p0 + i]
+            for t in range(width):
+                row = frames[t0 + t, p0 : p0 + n]
+                for i in range(n):
+                    row[i] = part[i, t]
+
+
+def unfold_frames(traces: Float32, first: int, n_frames: int, scale: Float32) -> Float32:
+    """Turn pixels' traces back into frames.
+
+    Parameters
+    ----------
+    traces : numpy.ndarray
+        ``(n_pixels, n)`` float32.
+    first, n_frames : int
+        Which frames.
+    scale : numpy.ndarray
+        ``(n_pixels,)`` float32 factor on every pixel.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n_frames, n_pixels)`` float32.
+    """
+    frames = np.empty((n_frames, len(traces)), np.float32)
+    _unfold(traces, first, np.ascontiguousarray(scale, np.float32), frames)
+    return frames

@@ -16,26 +16,40 @@ from scipy import ndimage
 
 Float32 = NDArray[np.float32]
 
+BLOCK = 128  # frames whose maximum is taken at once
 REACH = 2  # the neighbourhood is 5 x 5 px, as in the paper
+
+
+@numba.njit(cache=True, fastmath=True)
+def _brightest(trace):  # type: ignore[no-untyped-def]
+    """Largest value and the first frame that has it; block by block, since only a maximum alone is vectorised."""
+    n_frames = len(trace)
+    top = trace[0]
+    at = 0
+    for t0 in range(0, n_frames, BLOCK):
+        part = trace[t0 : min(t0 + BLOCK, n_frames)]
+        highest = part[0]
+        for t in range(len(part)):
+            highest = max(highest, part[t])
+        if highest > top:
+            top = highest
+            at = t0
+    for t in range(at, n_frames):
+        if trace[t] == top:
+            return top, t
+    return top, 0
 
 
 @numba.njit(cache=True, parallel=True, fastmath=True)
 def _seed_image(movie, inside, rows0, rows1, columns0, columns1, image):  # type: ignore[no-untyped-def]
-    height, width, n_frames = movie.shape
+    height, width = inside.shape
     for y in numba.prange(rows0, rows1):
         for x in range(columns0, columns1):
             image[y, x] = 0
             if not inside[y, x]:
                 continue
             trace = movie[y, x]
-            top = trace[0]
-            for t in range(n_frames):
-                top = max(top, trace[t])
-            best = 0
-            for t in range(n_frames):
-                if trace[t] == top:
-                    best = t
-                    break
+            top, best = _brightest(trace)
             if top <= 0:  # emptied: its first frame would be as good as any
                 continue
             total = np.float32(0)

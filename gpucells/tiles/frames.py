@@ -3,14 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpucells.device.memory import free_host_memory_bytes
 from gpucells.model.movie import Movie
 
+HELD_SHARE = 1 / 16  # of the memory that a movie may take to be held
 BLOCK_BYTES = 48 * 2**20  # float32 bytes of a block of frames
+
+
+class HeldFrames:
+    """Frames ``(n_frames, height, width)`` that are in memory, as the reader of a movie."""
+
+    def __init__(self, frames: NDArray[Any]) -> None:
+        n_frames, height, width = frames.shape
+        self.shape, self.dtype = (n_frames, height, width), frames.dtype
+        self._frames = frames
+
+    def read(self, frames: slice, rows: slice, columns: slice) -> NDArray[Any]:
+        """Return that box, not a copy of it."""
+        return self._frames[frames, rows, columns]
+
+    def close(self) -> None:
+        """Do nothing: there is no file."""
+
+
+def hold_small(movie: Movie, memory_bytes: int | None) -> Movie:
+    """Read a movie that is small beside the memory once and for all, instead of in each of four passes.
+
+    Parameters
+    ----------
+    movie : Movie
+        The source.
+    memory_bytes : int or None
+        What the run may use; half of what is free where not given.
+    """
+    budget = memory_bytes or free_host_memory_bytes() // 2
+    if int(np.prod(movie.shape)) * movie.dtype.itemsize > HELD_SHARE * budget:
+        return movie
+    return replace(movie, reader=HeldFrames(movie.read()), scale=1.0, offset=0.0)
 
 
 def frames_per_block(

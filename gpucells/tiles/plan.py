@@ -14,7 +14,7 @@ from gpucells.errors import InputError, MissingFileError
 from gpucells.io.open_movie import open_movie
 from gpucells.methods.registry import Background, Method, MethodSettings, find_method
 from gpucells.model.movie import Movie
-from gpucells.ops.difference_noise import difference_noise
+from gpucells.ops.difference_noise import frame_noise
 from gpucells.preprocess.estimate import estimate
 from gpucells.preprocess.mask import check_mask
 from gpucells.settings import RunSettings
@@ -146,7 +146,7 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
     if not inside.any():
         raise InputError(f"{movie.source}: no pixel of {len(seen)} frames varies", "is the right dataset read?")
     estimated = estimate(seen, inside, run.cell_diameter_px)
-    noise = difference_noise(np.ascontiguousarray(seen.reshape(len(seen), -1).T)).reshape(inside.shape)
+    noise = frame_noise(seen)
     radius = estimated.diameter_px / 2
     factor = settings.downsample_time_by
     if factor is None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpucells.model.movie import Movie
-from gpucells.tiles.frames import blocks, blocks_within, frames_per_block, probe
+from gpucells.tiles.frames import blocks, blocks_within, frames_per_block, hold_small, probe
 
 
 class Held:
@@ -72,3 +72,19 @@ def test_a_probe_may_be_overwritten(samples, dtype) -> None:
     for part in (*probe(movie, 12), *probe(movie, 100)):
         part[:] = 0
     np.testing.assert_array_equal(held, samples)
+
+
+def test_a_small_movie_is_read_once(samples, as_movie) -> None:
+    movie = as_movie(samples).with_metadata(scale=2.0, offset=5.0)
+    near = hold_small(movie, 16 * 4 * samples.size)
+    assert near.shape == movie.shape
+    assert near.dtype == np.float32
+    np.testing.assert_array_equal(near.read(slice(3, 9)), 2 * samples[3:9].astype(np.float32) + 5)
+    movie.close()
+    np.testing.assert_array_equal(near.read(), 2 * samples.astype(np.float32) + 5)
+    near.close()
+
+
+def test_a_movie_that_is_not_small_stays_where_it_is(samples, as_movie) -> None:
+    movie = as_movie(samples)
+    assert hold_small(movie, 16 * samples.nbytes - 1) is movie
