@@ -94,7 +94,7 @@ class OverlapGraph:
 
     @classmethod
     def of(
-        cls, footprints: sparse.csr_array, field: Bilinear | None = None, gain: Float32 | None = None, every: int = 1
+        cls, footprints: sparse.csr_array, field: Bilinear | None = None, gain: Float32 | None = None
     ) -> OverlapGraph:
         """Build the graph.
 
@@ -106,9 +106,6 @@ class OverlapGraph:
             Hats on the same image.
         gain : numpy.ndarray, optional
             ``(n_pixels,)`` float32 factor on the hats; pixels where it is 0 show no field. 1 where not given.
-        every : int
-            Of the rows and columns of the image, only every so many count: where only a smooth field is looked for,
-            some of the pixels tell enough.
         """
         n_cells, n_pixels = footprints.shape
         has_field = field is not None and field.n_nodes > 0
@@ -116,7 +113,7 @@ class OverlapGraph:
         factor = np.zeros(n_pixels, np.float32)
         if has_field:
             factor[:] = 1 if gain is None else gain
-        by_pixel, pixels = _covered(footprints, factor, hats.shape, every)
+        by_pixel, pixels = _covered(footprints, factor)
         counts = np.diff(by_pixel.indptr)[pixels].astype(np.int64)
         start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         cells = by_pixel.indices.astype(np.int32)
@@ -152,19 +149,11 @@ class OverlapGraph:
         )  # fmt: skip
 
 
-def _covered(
-    footprints: sparse.csr_array, factor: Float32, shape: tuple[int, int], every: int
-) -> tuple[sparse.csc_array, Int32]:
+def _covered(footprints: sparse.csr_array, factor: Float32) -> tuple[sparse.csc_array, Int32]:
     """Footprints by pixel, and the pixels that count."""
     covered = np.zeros(footprints.shape[1], bool)
     covered[footprints.indices] = True
     covered |= factor != 0
-    if every > 1:
-        kept = np.zeros(shape, bool)
-        kept[::every, ::every] = True
-        covered &= kept.ravel()
-        footprints = sparse.csr_array(footprints @ sparse.diags_array(covered.astype(np.float32)))
-        footprints.eliminate_zeros()
     by_pixel = sparse.csc_array(footprints)
     by_pixel.sort_indices()
     return by_pixel, np.flatnonzero(covered).astype(np.int32)

@@ -6,7 +6,8 @@ For each pixel independently, with ``r = y - sum_k s_k x_k`` over the frames,
 
 with the loss and the Newton method of :mod:`gpucells.ops.robust_traces`, its safe steps included: a pixel that a
 footprint grows into starts at nothing, with all its bright frames above ``kappa``. Here the small problems are dense,
-one row of the movie each, read once and kept in the cache for all steps.
+one row of the movie each; frames in which none of a pixel's cells has any light say nothing and are left out, the
+others are read once and kept in the cache for all steps.
 """
 
 from __future__ import annotations
@@ -56,54 +57,69 @@ class Known:
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _measure(y, rows, s, n, kappa, safe, clipped, share, gradient, curvature):  # type: ignore[no-untyped-def]
+def _measure(y, m, rows, s, n, kappa, safe, clipped, share, gradient, curvature):  # type: ignore[no-untyped-def]
     """Loss, gradient and curvature of one pixel's problem; ``safe`` is 1 for the curvature that cannot overshoot."""
-    n_frames = len(y)
-    clipped[:] = y
+    for t in range(m):
+        clipped[t] = y[t]
     for k in range(n):
-        row = rows[k]
         a = s[k]
         if a != 0:
-            for t in range(n_frames):
-                clipped[t] -= a * row[t]
+            for t in range(m):
+                clipped[t] -= a * rows[k, t]
     loss = 0.0
-    for t in range(n_frames):
+    for t in range(m):
         r = clipped[t]
         c = min(r, kappa)
         share[t] = np.float32(1) if r < kappa else safe * kappa / max(r, np.float32(1e-20))
         loss += c * (r - np.float32(0.5) * c)
         clipped[t] = c
     for k in range(n):
-        row = rows[k]
         total = np.float32(0)
-        for t in range(n_frames):
-            total += row[t] * clipped[t]
+        for t in range(m):
+            total += rows[k, t] * clipped[t]
         gradient[k] = total
     for k in range(n):
-        row = rows[k]
-        for t in range(n_frames):
-            clipped[t] = row[t] * share[t]
+        for t in range(m):
+            clipped[t] = rows[k, t] * share[t]
         for j in range(k + 1):
-            other = rows[j]
             total = np.float32(0)
-            for t in range(n_frames):
-                total += clipped[t] * other[t]
+            for t in range(m):
+                total += clipped[t] * rows[j, t]
             curvature[k, j] = total
             curvature[j, k] = total
     return loss
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _without_known(movie, offset, known, p, y):  # type: ignore[no-untyped-def]
-    """Copy one pixel's trace without its offset and its known components."""
+def _active_frames(cells, first, n, active_start, active, met, frames):  # type: ignore[no-untyped-def]
+    """Write down the frames in which any of a pixel's cells has light; returns their number."""
+    m = 0
+    for k in range(n):
+        cell = cells[first + k]
+        for i in range(active_start[cell], active_start[cell + 1]):
+            t = active[i]
+            if not met[t]:
+                met[t] = True
+                frames[m] = t
+                m += 1
+    for i in range(m):
+        met[frames[i]] = False
+    return m
+
+
+@numba.njit(cache=True, fastmath=True, error_model="numpy")
+def _gather(movie, offset, known, p, frames, m, y):  # type: ignore[no-untyped-def]
+    """Copy some frames of one pixel's trace without its offset and its known components."""
     start, components, weights, traces = known
-    for t in range(len(y)):
-        y[t] = movie[p, t] - offset[p]
+    pixel = movie[p]
+    o = offset[p]
+    for i in range(m):
+        y[i] = pixel[frames[i]] - o
     for e in range(start[p], start[p + 1]):
         row = traces[components[e]]
         a = weights[e]
-        for t in range(len(y)):
-            y[t] -= a * row[t]
+        for i in range(m):
+            y[i] -= a * row[frames[i]]
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
@@ -130,7 +146,22 @@ def _step(n, s, gradient, curvature, energy, step):  # type: ignore[no-untyped-d
 
 @numba.njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
 def _solve(  # type: ignore[no-untyped-def]
-    movie, offset, known, traces, energy, penalty, pixels, start, cells, values, kappa, n_steps, tolerance, widest
+    movie,
+    offset,
+    known,
+    traces,
+    active_start,
+    active,
+    energy,
+    penalty,
+    pixels,
+    start,
+    cells,
+    values,
+    kappa,
+    n_steps,
+    tolerance,
+    widest,
 ):
     n_frames = traces.shape[1]
     out = values.copy()
@@ -140,6 +171,8 @@ def _solve(  # type: ignore[no-untyped-def]
         rows = np.empty((widest, n_frames), np.float32)
         clipped = np.empty(n_frames, np.float32)
         share = np.empty(n_frames, np.float32)
+        met = np.zeros(n_frames, np.bool_)
+        frames = np.empty(n_frames, np.uint32)
         gradient = np.empty(widest, np.float32)
         curvature = np.empty((widest, widest), np.float32)
         norms = np.empty(widest, np.float32)
@@ -149,16 +182,19 @@ def _solve(  # type: ignore[no-untyped-def]
         for i in range(chunk, len(pixels), n_chunks):
             first, n = start[i], start[i + 1] - start[i]
             p = pixels[i]
-            _without_known(movie, offset, known, p, y)
+            m = _active_frames(cells, first, n, active_start, active, met, frames)
+            _gather(movie, offset, known, p, frames, m, y)
             for k in range(n):
-                rows[k] = traces[cells[first + k]]
+                trace = traces[cells[first + k]]
+                for t in range(m):
+                    rows[k, t] = trace[frames[t]]
                 norms[k] = energy[cells[first + k]]
                 s[k] = max(values[first + k], np.float32(0))
                 best[k] = s[k]
             best_loss = 1e300
             safe = np.float32(1)
             for iteration in range(n_steps + 1):
-                loss = _measure(y, rows, s, n, kappa[p], safe, clipped, share, gradient, curvature)
+                loss = _measure(y, m, rows, s, n, kappa[p], safe, clipped, share, gradient, curvature)
                 for k in range(n):
                     loss += penalty[cells[first + k]] * s[k]
                     gradient[k] -= penalty[cells[first + k]]
@@ -230,6 +266,8 @@ def robust_footprints(
         np.zeros(movie.shape[0], np.float32) if offset is None else np.ascontiguousarray(offset, np.float32),
         known.arrays(),
         np.ascontiguousarray(traces, np.float32),
+        np.concatenate([[0], np.cumsum(np.count_nonzero(traces, axis=1))]),
+        np.nonzero(traces)[1].astype(np.uint32),
         np.einsum("kt,kt->k", traces, traces).astype(np.float32),
         np.broadcast_to(np.asarray(penalty, np.float32), n_cells).copy(),
         pixels,
