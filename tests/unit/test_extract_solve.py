@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from reference.planted import footprints, transients
+from scipy import sparse
 
+from gpucells.methods.extract import solve as module
 from gpucells.methods.extract.background import HatGrid
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.methods.extract.solve import solve
@@ -139,6 +141,59 @@ def test_constant_pixels_stay_empty() -> None:
     images = run(with_dead_pixels()[0]).footprints.toarray().reshape(-1, *SHAPE)
     assert not images[:, 20:28].any()
     assert not images[:, 10, 10].any()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_pixels_that_are_not_finite_spoil_nothing_and_stay_empty(value: float) -> None:
+    movie, truth, _ = planted()
+    movie[10, 10, 7] = movie[30, 41, :] = value  # once in the middle of a cell, and a pixel that never is
+    components = run(movie)
+    assert all_finite(components)
+    assert (cosine(components.footprints.toarray(), truth).max(axis=0) > 0.9).sum() == len(CENTRES)
+    images = components.footprints.toarray().reshape(-1, *SHAPE)
+    assert not images[:, 10, 10].any()
+    assert not images[:, 30, 41].any()
+
+
+@pytest.mark.parametrize(
+    ("n_rounds", "wanted"), [(1, [1]), (2, [0.6, 1]), (3, [0.6, 0.8, 1]), (5, [0.6, 0.8, 1, 1, 1])]
+)
+def test_the_last_round_asks_for_the_whole_bar(
+    monkeypatch: pytest.MonkeyPatch, n_rounds: int, wanted: list[float]
+) -> None:
+    asked = []
+
+    def watched(*arguments: Any) -> Any:
+        asked.append(arguments[-1])
+        return judge(*arguments)
+
+    judge = module.judge
+    monkeypatch.setattr(module, "judge", watched)
+    run(planted()[0], max_iter=n_rounds)
+    assert asked == [*wanted, 0.0]  # and once to measure what is left
+
+
+def test_a_footprint_that_vanishes_is_rejected_with_its_last_image_and_a_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    update, seen = module.update_footprints, []
+
+    def losing_one(movie: Any, traces: Any, images: Any, *rest: Any) -> Any:
+        found, scale = update(movie, traces, images, *rest)
+        if not seen:  # the first round loses the third cell
+            seen.append((images[[2]], traces[2]))
+            keep = np.arange(len(scale)) != 2
+            found, scale = sparse.csr_array(sparse.diags_array(keep * 1.0) @ found), np.where(keep, scale, 0)
+        return found, scale.astype(np.float32)
+
+    monkeypatch.setattr(module, "update_footprints", losing_one)
+    components = run(planted()[0], start=footprints(SHAPE, CENTRES))
+    assert components.footprints.shape[0] == len(components.traces) == len(CENTRES) - 1
+    assert [reason.split(":")[0] for reason in components.rejected.reasons] == ["vanished"]
+    ((image, trace),) = seen
+    np.testing.assert_array_equal(components.rejected.footprints.toarray(), image.toarray())
+    np.testing.assert_array_equal(components.rejected.traces[0], trace)
+    assert components.rejected.quality["snr"][0] > 5  # measured as it was
 
 
 @pytest.mark.parametrize("value", [0.0, 55.0])

@@ -50,7 +50,8 @@ ENOUGH = 512  # frames of a pixel that a quantile and a noise are taken of: both
 # lets the background and overlapping cells trade light (cross-talk .160 instead of .146 on a crowded movie).
 TOLERANCE, STEPS = 0.3, 1
 HELD_ROUNDS = 2  # of traces, gain and offset where footprints are held: more changed no trace by 1 % on four movies
-STRICTNESS = (0.6, 0.8)  # of the first rounds' judgement, while footprints are rough; 1 afterwards
+STRICTNESS = (0.6, 0.8)  # of the first rounds' judgement, while footprints are rough; 1 afterwards and in the last
+VANISHED = "vanished: no pixel of the footprint stands out of its own error"
 
 Stage = Callable[[str, float, float, str], None]
 
@@ -73,7 +74,7 @@ class State:
     gain: Float32
     offset: Float32
     baseline: Float32
-    dropped: list[tuple[sparse.csr_array, Float32, Verdict]] = dataclasses.field(default_factory=list)
+    dropped: list[Rejected] = dataclasses.field(default_factory=list)
 
     @property
     def kappa(self) -> Float32:
@@ -112,7 +113,7 @@ def solve(
     movie : numpy.ndarray
         ``(height, width, n_frames)`` float32 in any unit, frames contiguous; overwritten.
     inside : numpy.ndarray
-        ``(height, width)`` bool, the pixels that carry signal.
+        ``(height, width)`` bool, the pixels that carry signal; those that are not finite in every frame do not count.
     nodes : Bilinear
         Nodes of the background field on this tile.
     radius_px : float
@@ -130,7 +131,7 @@ def solve(
     -------
     Components
     """
-    state = _prepare(movie, inside, nodes, radius_px, settings)
+    state = _prepare(movie, inside & finite_pixels(movie), nodes, radius_px, settings)
     if start is not None:  # cells that are known keep their light out of the background from the beginning
         _set_footprints(state, start)
     if settings.background == "local":
@@ -145,9 +146,23 @@ def solve(
     for round_ in range(0 if hold else settings.max_iter):
         if state.footprints.shape[0] == 0:
             break
-        _refine_once(state, STRICTNESS[round_] if round_ < len(STRICTNESS) else 1.0)
+        _refine_once(state, strictness_of(round_, settings.max_iter))
         report("refine", round_ + 1, settings.max_iter, "rounds")
     return _components(state)
+
+
+def strictness_of(round_: int, n_rounds: int) -> float:
+    """Share of the judge's bar that a round asks for; the last one asks for all of it, however few there are."""
+    return STRICTNESS[round_] if round_ < min(len(STRICTNESS), n_rounds - 1) else 1.0
+
+
+def finite_pixels(movie: Float32) -> NDArray[np.bool_]:
+    """``(height, width)`` bool, the pixels that are finite in every frame; the others are emptied, in place."""
+    finite = np.asarray(
+        np.isfinite(movie.sum(axis=2))
+    )  # a sum is finite only where all of it is: one pass, no array of flags
+    movie[~finite] = 0
+    return finite
 
 
 def _prepare(
@@ -273,51 +288,60 @@ def _refine_once(state: State, strictness: float) -> None:
     """One round: footprints for the traces, traces for the footprints, who stays, gain and offset."""
     _solve_traces(state, lower=0.0)
     known = Known(sparse.csc_array(state.background()), state.field)
+    before = state.footprints
     state.footprints, scale = update_footprints(
         state.movie, state.traces, state.footprints, state.noise, state.kappa, known, state.offset,
         state.inside, state.radius_px, state.settings,
     )  # fmt: skip
+    if not scale.all():  # measured as they were before
+        verdict = _judge(dataclasses.replace(state, footprints=before), 0.0)
+        _drop(state, before, [VANISHED if size == 0 else "" for size in scale], verdict.quality)
+        scale = scale[scale > 0]
     state.traces = state.traces * scale[:, None]
-    _keep(state, scale > 0)
     _solve_traces(state)
-    verdict = judge(
-        state.footprints, state.noise, state.traces, state.image_shape, state.radius_px, state.settings, strictness
-    )
-    gone = ~verdict.kept
-    if gone.any():
-        state.dropped.append((sparse.csr_array(state.footprints[gone]), state.traces[gone], verdict))
-        _keep(state, verdict.kept)
+    verdict = _judge(state, strictness)
+    _drop(state, state.footprints, verdict.reasons, verdict.quality)
     state.footprints, state.traces, _ = merge_duplicates(
         state.footprints, state.traces, state.image_shape, state.radius_px, state.settings.duplicate_correlation
     )
     _solve_gain(state)
 
 
-def _keep(state: State, which: NDArray[np.bool_]) -> None:
-    if not which.all():
-        state.footprints = sparse.csr_array(state.footprints[which])
-        state.traces = state.traces[which]
+def _judge(state: State, strictness: float) -> Verdict:
+    return judge(
+        state.footprints, state.noise, state.traces, state.image_shape, state.radius_px, state.settings, strictness
+    )
+
+
+def _drop(state: State, footprints: sparse.csr_array, reasons: list[str], quality: dict[str, Float32]) -> None:
+    """Reject the candidates that have a reason, with these footprints and their traces; the others stay."""
+    gone = np.array([bool(reason) for reason in reasons], bool)
+    if not gone.any():
+        return
+    state.dropped.append(
+        Rejected(
+            sparse.csr_array(footprints[gone]), state.traces[gone], tuple(reason for reason in reasons if reason),
+            {name: column[gone] for name, column in quality.items()},
+        )
+    )  # fmt: skip
+    state.footprints = sparse.csr_array(state.footprints[~gone])
+    state.traces = state.traces[~gone]
 
 
 def _components(state: State) -> Components:
     """Gather the result; the last judgement measures it."""
-    verdict = judge(
-        state.footprints, state.noise, state.traces, state.image_shape, state.radius_px, state.settings, strictness=0.0
+    quality = _judge(state, 0.0).quality
+    nobody = Rejected(
+        state.footprints[:0], state.traces[:0], (), {name: column[:0] for name, column in quality.items()}
     )
-    n_frames = state.movie.shape[1]
-    footprints = [part for part, _, _ in state.dropped]
-    reasons, quality = [], {name: [np.zeros(0, np.float32)] for name in verdict.quality}
-    for _, _, judged in state.dropped:
-        reasons += [reason for reason in judged.reasons if reason]
-        for name, column in judged.quality.items():
-            quality[name].append(column[~judged.kept])
+    dropped = [nobody, *state.dropped]
     rejected = Rejected(
-        sparse.csr_array(sparse.vstack(footprints)) if footprints else state.footprints[:0],
-        np.concatenate([part for _, part, _ in state.dropped] or [np.zeros((0, n_frames), np.float32)]),
-        tuple(reasons),
-        {name: np.concatenate(columns) for name, columns in quality.items()},
+        sparse.csr_array(sparse.vstack([part.footprints for part in dropped])),
+        np.concatenate([part.traces for part in dropped]),
+        tuple(reason for part in dropped for reason in part.reasons),
+        {name: np.concatenate([part.quality[name] for part in dropped]) for name in quality},
     )
     return Components(
         state.footprints, state.traces, state.baseline + state.offset * state.noise,
-        state.noise, state.gain, state.field, verdict.quality, rejected,
+        state.noise, state.gain, state.field, quality, rejected,
     )  # fmt: skip
