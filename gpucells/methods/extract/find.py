@@ -10,10 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, sparse, special
+from scipy import sparse, special
 
 from gpucells.methods.extract.settings import ExtractSettings
-from gpucells.ops.difference_noise import difference_noise
 from gpucells.ops.patches import Patches
 from gpucells.ops.seed_fits import EDGE, SeedFits, fit_seeds, subtract_seeds
 from gpucells.ops.seeds import REACH, pick_seeds, seed_image
@@ -114,11 +113,9 @@ def find_cells(
 
 
 def _is_cell(fits: SeedFits, radius_px: float, threshold: float, settings: ExtractSettings) -> NDArray[np.bool_]:
-    """Judge fits by area, brightness and trace (the original's rules; duplicates are left to the refinement)."""
+    """Judge fits by area and brightness (the original's rules; traces and duplicates are left to the refinement)."""
     area = (fits.images > EDGE).sum(axis=(1, 2)) / (np.pi * radius_px**2)
-    noise = np.maximum(difference_noise(fits.traces), 1e-9)
-    snr = ndimage.median_filter(fits.traces, size=(1, 3)).max(axis=1) / (np.sqrt(2) * noise)
-    good = (fits.areas > 0) & (fits.traces.max(axis=1) >= threshold) & (snr >= settings.cellfind_trace_snr)
+    good = (fits.areas > 0) & (fits.traces.max(axis=1) >= threshold)
     if not settings.dendrite_aware:
         good &= (area >= settings.min_size) & (area <= settings.max_size)
     return np.asarray(good)

@@ -47,7 +47,6 @@ class ExtractSettings(Settings):
     cellfind_kappa_std_ratio: float = Field(0.7, gt=0.0, description="kappa of the seed fits, in units of the noise")
     cellfind_numpix_threshold: int = Field(9, ge=1, description="pixels that a bright spot needs to be a seed")
     cellfind_max_rounds: int = Field(300, ge=1, description="batches of seeds at most")
-    cellfind_trace_snr: float = Field(5.0, ge=0.0, description="peak of a seed's trace over its noise, to be tried")
     kappa_std_ratio: float = Field(1.5, gt=0.0, description="kappa of the refinement, in units of each pixel's noise")
     adaptive_kappa: bool = Field(
         False, description="re-estimate kappa for every cell and frame from the share of positive residuals"
