@@ -22,7 +22,6 @@ from gpucells.errors import InputError
 
 CHUNK_BYTES = 16 * 2**20  # work space of one block of rows; larger ones fall out of the cache and gain nothing
 SMALLEST_FRAMES = 4  # below, no bin but the mean and the Nyquist frequency exists
-LIVE_NOISE = 1e-12  # the original counts a pixel with less noise than this as dead
 
 
 def noise_std(
@@ -75,18 +74,6 @@ def noise_std(
             block = rows[frames, some] if first else rows[some, frames]
             noise[some] += _upper_power(xp, xp.asarray(block, dtype=dtype), 0 if first else 1, workers)
     return xp.sqrt(noise / len(segments)).reshape(shape)
-
-
-def median_noise(noise: Any) -> float:
-    """Return the median noise of the pixels that are alive; 0 where none is.
-
-    Parameters
-    ----------
-    noise : array
-        Noise of each pixel, any shape, in the movie's units.
-    """
-    alive = noise[noise > LIVE_NOISE]
-    return float(array_api_compat.array_namespace(noise).median(alive)) if alive.size else 0.0
 
 
 def _segments(n_frames: int, segment_frames: int | None, max_segments: int | None) -> list[slice]:

@@ -79,13 +79,3 @@ def corruption(image: Any) -> float:
         local += (image[y, x] - around) ** 2 / max(0.01, around)
         overall += (image[y, x] - mean) ** 2 / max(0.01, mean)
     return local / overall
-
-
-def smooth(image: Any, side: int = 5) -> np.ndarray:
-    image = image / image.max()
-    where = np.argwhere(image > 0.1)
-    y0, x0 = np.maximum(where.min(axis=0) - 2, 0)
-    y1, x1 = where.max(axis=0) + 3
-    result = np.zeros_like(image)
-    result[y0:y1, x0:x1] = ndimage.median_filter(image[y0:y1, x0:x1], side, mode="constant")
-    return result / result.max() if result.any() else result

@@ -8,7 +8,7 @@ from reference import frame_measures
 
 import gpucells.ops.noise as module
 from gpucells.errors import InputError
-from gpucells.ops.noise import median_noise, noise_std
+from gpucells.ops.noise import noise_std
 
 RNG = np.random.default_rng(3)
 ROWS = RNG.normal(5, 2, (7, 101)).astype(np.float32)
@@ -80,8 +80,3 @@ def test_too_few_frames_and_a_middle_axis_are_refused() -> None:
         noise_std(ROWS, segment_frames=2)
     with pytest.raises(InputError, match="axis"):
         noise_std(np.zeros((4, 8, 4), np.float32), axis=1)
-
-
-def test_median_noise_is_of_live_pixels() -> None:
-    assert median_noise(np.array([[0, 0, 1.0], [0, 2.0, 3.0]])) == 2
-    assert median_noise(np.zeros(3)) == 0

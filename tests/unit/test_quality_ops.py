@@ -1,4 +1,4 @@
-"""Measures of traces and footprints, and the smoothing of footprints."""
+"""Measures of traces and footprints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from scipy import signal, sparse
 import gpucells.ops.trace_quality as module
 from gpucells.errors import InputError
 from gpucells.ops.footprint_shape import footprint_shape
-from gpucells.ops.footprint_smoothing import smooth_footprints
 from gpucells.ops.trace_quality import median3, temporal_corruption, trace_snr
 
 RNG = np.random.default_rng(11)
@@ -126,31 +125,9 @@ def test_empty_and_single_pixel_footprints() -> None:
     assert np.isinf(found.eccentricity).tolist() == [True, False, True]
     np.testing.assert_array_equal(found.circularity, 0)
     np.testing.assert_array_equal(found.corruption, 0)
-    assert smooth_footprints(rows, (3, 3)).nnz == 0
     assert footprint_shape(rows[:0], (3, 3)).area_px.shape == (0, 2)
 
 
-def test_smoothing_agrees_with_the_definition() -> None:
-    images = blobs()
-    found = smooth_footprints(as_rows(images), (HEIGHT, WIDTH))
-    assert found.dtype == np.float32
-    assert found.has_sorted_indices
-    for cell, image in enumerate(images):
-        np.testing.assert_allclose(
-            found[[cell]].toarray().reshape(HEIGHT, WIDTH), frame_measures.smooth(image), rtol=1e-5
-        )
-
-
-@pytest.mark.parametrize("side", [1, 3, 7])
-def test_smoothing_with_other_sides(side: int) -> None:
-    images = blobs(3)
-    found = smooth_footprints(as_rows(images), (HEIGHT, WIDTH), side=side)
-    for cell, image in enumerate(images):
-        wanted = frame_measures.smooth(image, side)
-        np.testing.assert_allclose(found[[cell]].toarray().reshape(HEIGHT, WIDTH), wanted, rtol=1e-5)
-
-
 def test_image_shape_must_fit() -> None:
-    for measure in (footprint_shape, smooth_footprints):
-        with pytest.raises(InputError, match="do not fit"):
-            measure(polygon(["##", "##"]), (2, 3))
+    with pytest.raises(InputError, match="do not fit"):
+        footprint_shape(polygon(["##", "##"]), (2, 3))

@@ -118,6 +118,7 @@ def judge(
         "snr": snr,
         "size": size,
         "eccentricity": np.where(np.isfinite(eccentricity), eccentricity, np.nan).astype(np.float32),
+        "circularity": shape.circularity,
         "spatial_corruption": shape.corruption,
     }
     return Verdict(reasons, quality)

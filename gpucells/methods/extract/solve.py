@@ -29,6 +29,7 @@ from gpucells.methods.extract.find import find_cells, noise_threshold
 from gpucells.methods.extract.footprints import update_footprints
 from gpucells.methods.extract.judge import Verdict, judge, merge_duplicates
 from gpucells.methods.extract.penalty import l1_weights
+from gpucells.methods.extract.quality import event_correlation, measure_neighbours, measure_traces
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.model.components import Components, Rejected
 from gpucells.ops.bilinear import Bilinear
@@ -318,19 +319,28 @@ def _drop(state: State, footprints: sparse.csr_array, reasons: list[str], qualit
     gone = np.array([bool(reason) for reason in reasons], bool)
     if not gone.any():
         return
-    state.dropped.append(
-        Rejected(
-            sparse.csr_array(footprints[gone]), state.traces[gone], tuple(reason for reason in reasons if reason),
-            {name: column[gone] for name, column in quality.items()},
-        )
-    )  # fmt: skip
+    measured = _measure(state, footprints, quality, np.flatnonzero(gone))
+    why = tuple(reason for reason in reasons if reason)
+    state.dropped.append(Rejected(sparse.csr_array(footprints[gone]), state.traces[gone], why, measured))
     state.footprints = sparse.csr_array(state.footprints[~gone])
     state.traces = state.traces[~gone]
 
 
+def _measure(
+    state: State, footprints: sparse.csr_array, judged: dict[str, Float32], cells: NDArray[np.integer]
+) -> dict[str, Float32]:
+    """Every column of the table, for some of the cells."""
+    columns = judged | measure_traces(state.traces) | measure_neighbours(footprints, state.traces)
+    known = Known(sparse.csc_array(state.background()), state.field)
+    seen = event_correlation(
+        state.movie, footprints, state.traces, state.noise, known, state.offset, state.inside, state.radius_px, cells
+    )
+    return {name: column[cells] for name, column in columns.items()} | {"event_correlation": seen}
+
+
 def _components(state: State) -> Components:
     """Gather the result; the last judgement measures it."""
-    quality = _judge(state, 0.0).quality
+    quality = _measure(state, state.footprints, _judge(state, 0.0).quality, np.arange(state.footprints.shape[0]))
     nobody = Rejected(
         state.footprints[:0], state.traces[:0], (), {name: column[:0] for name, column in quality.items()}
     )
