@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,10 @@ from gpucells.postprocess.join import join_tiles
 from gpucells.progress import ProgressSink, silent
 from gpucells.settings import RunSettings
 from gpucells.tiles.final_traces import final_traces
-from gpucells.tiles.frames import hold_small
 from gpucells.tiles.given_footprints import take_footprints
+from gpucells.tiles.lost_frames import read_movie
 from gpucells.tiles.plan import Plan, make_plan
 from gpucells.tiles.schedule import solve_tiles, whole_image_hats
-from gpucells.tiles.working_movie import ingest
 
 log = logging.getLogger(__name__)
 
@@ -121,19 +119,15 @@ def _run(
 ) -> Cells:  # fmt: skip
     clock = StageClock(progress, "cpu")
     given, run = take_footprints(footprints, (movie.height, movie.width), run)
-    with clock.stage("look at the movie"):
-        near = hold_small(movie, run.memory_bytes)
-        plan = make_plan(near, method, run, values)
-    for warning in plan.warnings:
+    reading = read_movie(movie, method, run, values, clock)
+    plan = reading.plan
+    for warning in reading.warnings:
         log.warning(warning)
-    with clock.stage("read movie"):
-        read = partial(clock.tell, "read movie", unit="frames")
-        working, summary = ingest(near, plan.tiles, plan.factor, read)
-    with working:
-        summary = summary.within(plan.mask)
-        parts, correlation = solve_tiles(plan, working, summary, clock, local_correlation, given, hold)
+    with reading.working:
+        summary = reading.summary.within(plan.mask)
+        parts, correlation = solve_tiles(plan, reading.working, summary, clock, local_correlation, given, hold)
     with clock.stage("join"):
-        components = join_tiles(plan.tiles, parts, near.shape[1:], plan.radius_px, given if hold else None)
+        components = join_tiles(plan.tiles, parts, movie.shape[1:], plan.radius_px, given if hold else None)
         del parts
     with clock.stage("traces"):
         solver = plan.method.trace_solver(
@@ -141,11 +135,12 @@ def _run(
             plan.full_rate_noise(components.noise, summary.inside), components.gain, plan.settings, components.traces,
         )  # fmt: skip
         traces, _ = final_traces(
-            near, solver, components.traces, components.field, plan.factor, plan.settings.trace_output_option,
+            reading.movie, solver, components.traces, components.field, plan.factor, plan.settings.trace_output_option,
             lambda done, total: clock.tell("traces", done, total, "frames"), plan.budget_bytes // 8,
         )  # fmt: skip
     with clock.stage("assemble"):
         record = plan.record(run)
-        cells = assemble(movie, components, traces, plan.factor, summary, correlation, plan.method.name, record)
-    about = provenance(movie, plan.device, run.seed, clock.costs, plan.warnings + components.warnings)
-    return replace(cells, provenance=about)
+        cells = assemble(reading.movie, components, traces, plan.factor, summary, correlation, plan.method.name, record)
+        cells = reading.with_gaps(cells)
+    warnings = reading.warnings + components.warnings
+    return replace(cells, provenance=provenance(movie, plan.device, run.seed, clock.costs, warnings))

@@ -87,7 +87,8 @@ LAYOUT = (
         "float32",
         "(n_cells, n_frames)",
         True,
-        "traces as measured, in the movie's units above the cell's baseline; dF/F is traces / f0",
+        "traces as measured, in the movie's units above the cell's baseline; NaN at frames that the movie lacks; "
+        "dF/F is traces / f0",
     ),
     Entry("/f0", "float32", "(n_cells,)", True, "baseline fluorescence in the movie's units; NaN where there is none"),
     Entry("/accepted", "uint8", "(n_cells,)", True, "1 accepted, 0 rejected"),

@@ -26,6 +26,7 @@ class Cells:
     traces : numpy.ndarray
         ``(n_cells, n_frames)`` float32, as measured, in the movie's units above the cell's baseline ``f0``;
         EXTRACT's default cuts them off at a low quantile, so that noise cannot be read from them (``no_constraint``).
+        NaN at frames that the movie lacks.
     image_shape : tuple of int
         ``(height, width)``.
     f0 : numpy.ndarray

@@ -29,7 +29,7 @@ from gpucells.postprocess.pairing import (
     one_to_one,
     paired_r,
     row_maximum,
-    zscored,
+    zscored_both,
 )
 from gpucells.postprocess.scores import Scores
 
@@ -78,7 +78,7 @@ def match_cells(first: Any, second: Any) -> CellMatch:
     InputError
         Pixels or frames of the two sides differ.
     """
-    traces = zscored(first.traces), zscored(second.traces)
+    traces = zscored_both(first.traces, second.traces)
     _check_same_movie(first.footprints, second.footprints, *traces)
     cosine = footprint_cosine(first.footprints, second.footprints)
     pairs, pair_cosine, trace_r = one_to_one(cosine, *traces)
@@ -119,7 +119,7 @@ def score_cells(
     InputError
         Pixels or frames of the two sides differ.
     """
-    estimated, true = zscored(traces), zscored(truth_traces)
+    estimated, true = zscored_both(traces, truth_traces)
     _check_same_movie(footprints, truth_footprints, estimated, true, image_shape)
     n_true = len(true)
     counts = ~_column(at_border, n_true, 0).astype(bool) & (_column(snr, n_true, np.inf) >= MIN_SNR)

@@ -47,6 +47,15 @@ def zscored(traces: ArrayLike) -> Float32:
     return values
 
 
+def zscored_both(first: ArrayLike, second: ArrayLike) -> tuple[Float32, Float32]:
+    """Return two sides' traces as :func:`zscored` does, without the frames that no trace of a side has: lost ones."""
+    sides = [np.atleast_2d(np.asarray(side, dtype=np.float32)) for side in (first, second)]
+    if sides[0].shape[1:] == sides[1].shape[1:] and all(side.size for side in sides):
+        known = np.isfinite(sides[0]).any(axis=0) & np.isfinite(sides[1]).any(axis=0)
+        sides = sides if known.all() else [side[:, known] for side in sides]
+    return zscored(sides[0]), zscored(sides[1])
+
+
 def paired_r(first: Float32, second: Float32, i: Indices, j: Indices) -> Float64:
     """Return the correlation of chosen pairs of traces, ``(n_pairs,)``.
 

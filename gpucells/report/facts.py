@@ -130,7 +130,7 @@ def gather_facts(cells: Cells, truth: TruthLike | None = None, title: str | None
         The truth is of another image or another number of frames.
     """
     noise = trace_noise(cells.traces)
-    peak = cells.traces.max(axis=1, initial=0) / noise
+    peak = np.fmax.reduce(cells.traces, axis=1, initial=0) / noise
     measured = next((cells.quality[name] for name in _SNR_NAMES if name in cells.quality), peak)
     snr = np.nan_to_num(np.asarray(measured, dtype=np.float32), posinf=0, neginf=0)
     return Facts(
@@ -157,7 +157,9 @@ def trace_noise(traces: Float32) -> Float32:
     step = max(1, _BLOCK_SAMPLES // traces.shape[1])
     for start in range(0, len(traces), step):
         change = np.abs(np.diff(traces[start : start + step], axis=1))
-        noise[start : start + step] = np.median(np.nan_to_num(change), axis=1) / (0.6745 * np.sqrt(2))
+        known = np.isfinite(change).any(axis=0)  # a lost frame is one of all traces
+        if known.any():
+            noise[start : start + step] = np.median(np.nan_to_num(change[:, known]), axis=1) / (0.6745 * np.sqrt(2))
     noise[~(noise > 0)] = 1
     return noise
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -34,12 +34,16 @@ class Summary:
         float32, NaN counted as 0.
     inside : numpy.ndarray
         bool: pixels that vary, are finite in every frame, and lie within the registration borders.
+    lost : numpy.ndarray
+        Numbers of the frames without a finite pixel. Where there are any no pixel is inside: read the movie again
+        without them (:mod:`gpucells.tiles.lost_frames`).
     """
 
     mean: Float32
     maximum: Float32
     minimum: Float32
     inside: NDArray[np.bool_]
+    lost: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def within(self, mask: NDArray[np.bool_]) -> Summary:
         """Leave out what a ``(height, width)`` mask leaves out.
@@ -165,7 +169,7 @@ def ingest(
     Raises
     ------
     InputError
-        No pixel varies and is finite in every frame.
+        No pixel varies and is finite in every frame, although none is lost.
     """
     working = WorkingMovie(tiles, movie.n_frames // factor, factor)
     try:
@@ -178,11 +182,11 @@ def ingest(
 def _read_once(movie: Movie, working: WorkingMovie, report: Callable[[float, float], None]) -> Summary:
     shape = (movie.height, movie.width)
     seen = PixelSummary.empty(shape[0] * shape[1])
-    n_lost = 0
+    empty = [np.zeros(0, np.int64)]
     profiles = np.full(shape[0], np.inf), np.full(shape[1], np.inf)
     for some, frames in blocks(movie, frames_per_block(movie, working.factor)):
         if frames.dtype.kind == "f":
-            n_lost += int((~np.isfinite(frames)).all(axis=(1, 2)).sum())
+            empty.append(some.start + np.flatnonzero(~np.isfinite(frames).any(axis=(1, 2))))
         for profile, of_frames in zip(profiles, frame_profiles(frames), strict=True):
             np.minimum(profile, of_frames.min(axis=0), out=profile)
         working.put(some.start // working.factor, frames, seen)
@@ -192,13 +196,15 @@ def _read_once(movie: Movie, working: WorkingMovie, report: Callable[[float, flo
     for axis, profile in enumerate(profiles):
         lost = registration_border(profile)
         inside[(slice(None),) * axis + (lost,)] = False
-    if not inside.any():
+    lost_frames = np.concatenate(empty)
+    if not inside.any() and not len(lost_frames):
         raise InputError(
-            f"{movie.source}: no pixel varies and is finite in all {movie.n_frames} frames; {n_lost} frames are wholly "
-            "NaN or infinite",
-            "drop those frames, or fill them with their neighbours",
+            f"{movie.source}: no pixel varies and is finite in all {movie.n_frames} frames",
+            "drop the frames that are NaN or infinite in part, or fill them with their neighbours",
         )
-    return Summary((seen.total.reshape(shape) / movie.n_frames).astype(np.float32), maximum, minimum, inside)
+    return Summary(
+        (seen.total.reshape(shape) / movie.n_frames).astype(np.float32), maximum, minimum, inside, lost_frames
+    )
 
 
 def registration_border(profile: NDArray[np.floating]) -> NDArray[np.bool_]:

@@ -142,6 +142,18 @@ def test_area_ratio_counts_pixels_above_a_fifth(truth: Truth) -> None:
     assert score(truth, squares([0, 3, 15, 30], side=8), truth.traces).area_ratio == pytest.approx(64 / 36)
 
 
+def test_frames_that_no_trace_of_a_side_has_do_not_count(truth: Truth) -> None:
+    traces = truth.traces + 0.3 * noise(4, seed=9)
+    known = np.arange(N_FRAMES) % 3 > 0
+    whole = score_cells(truth.footprints, traces[:, known], truth.footprints, truth.traces[:, known], SHAPE)
+    gaps = np.where(known, traces, np.nan)
+    scores = score_cells(truth.footprints, gaps, truth.footprints, truth.traces, SHAPE)
+    np.testing.assert_allclose(scores.pair_trace_r, whole.pair_trace_r)
+    assert scores.crosstalk == pytest.approx(whole.crosstalk)
+    nothing = score_cells(truth.footprints[:0], gaps[:0], truth.footprints, truth.traces, SHAPE)
+    assert len(nothing.missed) == 4
+
+
 @pytest.mark.parametrize("broken", [np.nan, 0.0, 7.3, np.inf])
 def test_dead_traces_match_nothing(truth: Truth, broken: float) -> None:
     traces = truth.traces.copy()

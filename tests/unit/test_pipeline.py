@@ -216,11 +216,46 @@ def test_dead_pixels_and_borders_have_no_cells(simulated: Any) -> None:
     assert np.isfinite(cells.traces).all()
 
 
-def test_a_frame_that_is_missing_is_said(simulated: Any) -> None:
-    movie = simulated.movie.astype(np.float32)
-    movie[17] = np.nan
-    with pytest.raises(InputError, match="1 frames are wholly NaN"):
-        gpucells.extract_cells(movie)
+def with_lost_frames(movie: Any, lost: Any, value: float = np.nan) -> Any:
+    movie = movie.astype(np.float32)
+    movie[lost] = value
+    movie[5, 60, 60] = np.nan  # a pixel that one good frame lacks stays outside
+    return movie
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_lost_frames_are_ignored_and_their_traces_nan(
+    simulated: Any, found: Cells, value: float, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lost = np.array([0, 1, 17, 40, 41, 42, 43, 200, 299])
+    movie = with_lost_frames(simulated.movie, lost, value)
+    before = movie.copy()
+    cells = gpucells.extract_cells(movie, settings={"downsample_time_by": 2})
+    np.testing.assert_array_equal(movie, before)
+    gone = np.isin(np.arange(300), lost)
+    assert np.isnan(cells.traces[:, gone]).all()
+    assert np.isfinite(cells.traces[:, ~gone]).all()
+    assert [w for w in cells.provenance.warnings if "lost" in w or "NaN" in w] == [
+        "9 of 300 frames are wholly NaN or infinite: left out; traces are NaN there"
+    ]
+    assert caplog.text.count("wholly NaN") == 1
+    np.testing.assert_allclose(cells.summary_images["mean"][:50], simulated.movie[~gone].mean(axis=0)[:50], rtol=1e-5)
+    np.testing.assert_array_equal(cells.summary_images["max"][:50], simulated.movie[~gone].max(axis=0)[:50])
+    assert cells.summary_images["inside"].sum() == 64 * 64 - 1
+    pairs = match_cells(cells.accepted_only(), found.accepted_only()).pairs
+    assert len(pairs) == found.accepted.sum() == cells.accepted.sum()
+    for ours, theirs in pairs:
+        both = cells.accepted_only().traces[ours][~gone], found.accepted_only().traces[theirs][~gone]
+        assert np.corrcoef(*both)[0, 1] > 0.97
+    gpucells.save_cells(cells, tmp_path / "cells.h5")
+    np.testing.assert_array_equal(gpucells.load_cells(tmp_path / "cells.h5").traces, cells.traces)
+    draw_report(cells, tmp_path / "r.png", tmp_path / "r.html")
+    assert compare(cells, simulated.truth).f1 == 1
+
+
+def test_most_frames_lost_is_an_error(simulated: Any) -> None:
+    with pytest.raises(InputError, match="160 of 300 frames are wholly NaN"):
+        gpucells.extract_cells(with_lost_frames(simulated.movie, slice(100, 260)))
 
 
 @pytest.mark.parametrize("option", ["nonneg", "no_constraint", "least_squares", "nonnegative_least_squares", "none"])

@@ -116,12 +116,24 @@ def test_registration_border_is_what_is_dark_from_the_edge_inwards() -> None:
 @pytest.mark.parametrize("n_tiles", [1, 2])
 def test_nothing_that_varies_and_is_finite_is_an_error(samples, as_movie, scratch, n_tiles) -> None:
     values = samples.astype(np.float32)
-    values[11:13] = np.nan
-    with pytest.raises(InputError, match="2 frames are wholly NaN"):
+    values[11, :12] = values[12, 12:] = np.nan  # each pixel once, and no frame wholly
+    with pytest.raises(InputError, match="finite in all 43 frames"):
         kept(as_movie(values), 1, n_tiles)
     with pytest.raises(InputError, match="no pixel varies"):
         kept(as_movie(np.full((30, *SHAPE), 7, np.uint8)), 1, n_tiles)
     assert not list(scratch.iterdir())
+
+
+def test_lost_frames_are_told(samples, as_movie, monkeypatch) -> None:
+    small_blocks(monkeypatch)
+    values = samples.astype(np.float32)
+    values[[0, 11, 12, 42]] = np.nan
+    values[12, 3:] = np.inf
+    values[20, :23] = np.nan  # not wholly
+    _, summary = kept(as_movie(values), 2)
+    np.testing.assert_array_equal(summary.lost, [0, 11, 12, 42])
+    assert not summary.inside.any()
+    assert len(kept(as_movie(samples), 2)[1].lost) == 0
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
