@@ -23,7 +23,7 @@ from gpucells.tiles.final_traces import final_traces
 from gpucells.tiles.given_footprints import take_footprints
 from gpucells.tiles.lost_frames import read_movie
 from gpucells.tiles.plan import Plan, make_plan
-from gpucells.tiles.schedule import solve_tiles, whole_image_hats
+from gpucells.tiles.schedule import solve_tiles, whole_image_nodes
 
 log = logging.getLogger(__name__)
 
@@ -127,11 +127,12 @@ def _run(
         summary = reading.summary.within(plan.mask)
         parts, correlation = solve_tiles(plan, reading.working, summary, clock, local_correlation, given, hold)
     with clock.stage("join"):
-        components = join_tiles(plan.tiles, parts, movie.shape[1:], plan.radius_px, given if hold else None)
+        shape, nodes = (movie.height, movie.width), whole_image_nodes(plan)
+        components = join_tiles(plan.tiles, parts, shape, plan.radius_px, nodes.images(), given if hold else None)
         del parts
     with clock.stage("traces"):
         solver = plan.method.trace_solver(
-            components.footprints, whole_image_hats(plan), components.baseline,
+            components.footprints, nodes, components.baseline,
             plan.full_rate_noise(components.noise, summary.inside), components.gain, plan.settings, components.traces,
         )  # fmt: skip
         traces, _ = final_traces(

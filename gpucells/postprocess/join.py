@@ -34,6 +34,7 @@ def join_tiles(
     parts: list[Components],
     image_shape: tuple[int, int],
     radius_px: float,
+    hats: sparse.csr_array,
     held: sparse.csr_array | None = None,
 ) -> Components:
     """Join tiles.
@@ -48,6 +49,8 @@ def join_tiles(
         ``(height, width)``.
     radius_px : float
         Cells are kept this far beyond their tile's core (px).
+    hats : scipy.sparse.csr_array
+        ``(n_hats, n_pixels)`` nodes of the background over the whole image.
     held : scipy.sparse.csr_array, optional
         ``(n_cells, n_pixels)`` footprints that were given to be left as they are: all stay, in their order, each with
         the trace of the tile in whose core it lies deepest.
@@ -58,7 +61,7 @@ def join_tiles(
         Over the image's pixels.
     """
     if held is not None:
-        return _join_held(tiles, parts, held, image_shape)
+        return _join_held(tiles, parts, held, image_shape, hats)
     found = [_of_core(tile, part.footprints, image_shape, radius_px) for tile, part in zip(tiles, parts, strict=True)]
     tried = [
         _of_core(tile, part.rejected.footprints, image_shape, 0.0) for tile, part in zip(tiles, parts, strict=True)
@@ -72,7 +75,7 @@ def join_tiles(
         footprints=sparse.csr_array(footprints[single]),
         traces=_gather([part.traces for part in parts], found)[single],
         **_join_maps(tiles, parts, image_shape),
-        field=_join_fields(parts),
+        field=_join_fields(tiles, parts, hats, image_shape),
         quality={name: _gather([part.quality[name] for part in parts], found)[single] for name in names},
         rejected=Rejected(
             sparse.csr_array(sparse.vstack([cells.footprints[cells.kept] for cells in tried])),
@@ -90,8 +93,9 @@ def join_tiles(
 
 
 def _join_held(
-    tiles: list[Tile], parts: list[Components], footprints: sparse.csr_array, image_shape: tuple[int, int]
-) -> Components:
+    tiles: list[Tile], parts: list[Components], footprints: sparse.csr_array, image_shape: tuple[int, int],
+    hats: sparse.csr_array,
+) -> Components:  # fmt: skip
     n_cells, n_frames = footprints.shape[0], parts[0].traces.shape[1]
     traces = np.zeros((n_cells, n_frames), np.float32)
     quality = {name: np.full(n_cells, np.nan, np.float32) for name in parts[0].quality}
@@ -107,8 +111,8 @@ def _join_held(
     nobody = Rejected(footprints[:0], traces[:0], (), {name: np.zeros(0, np.float32) for name in quality})
     warnings = tuple(dict.fromkeys(warning for part in parts for warning in part.warnings))
     return Components(
-        footprints=footprints, traces=traces, **_join_maps(tiles, parts, image_shape), field=_join_fields(parts),
-        quality=quality, rejected=nobody, warnings=warnings,
+        footprints=footprints, traces=traces, **_join_maps(tiles, parts, image_shape),
+        field=_join_fields(tiles, parts, hats, image_shape), quality=quality, rejected=nobody, warnings=warnings,
     )  # fmt: skip
 
 
@@ -163,11 +167,20 @@ def _singles(footprints: sparse.csr_array, depth: NDArray[np.float64], owner: ND
     return np.flatnonzero(~lost)
 
 
-def _join_fields(parts: list[Components]) -> Float32:
-    """Average the background's nodes over the tiles that solved them."""
+def _join_fields(
+    tiles: list[Tile], parts: list[Components], hats: sparse.csr_array, image_shape: tuple[int, int]
+) -> Float32:
+    """Average the background's nodes over the tiles, by how much of each node lies in a tile's core.
+
+    At the edge of a halo a node is seen from one side only, and what is solved there says little.
+    """
+    weight = np.empty((len(tiles), hats.shape[0]), np.float32)
+    for row, tile in zip(weight, tiles, strict=True):
+        core = np.zeros(image_shape, np.float32)
+        core[tile.core_rows, tile.core_columns] = 1
+        row[:] = hats @ core.ravel()
+    share = weight / np.maximum(weight.sum(axis=0), 1e-12)
     total = np.zeros_like(parts[0].field)
-    count = np.zeros(len(total), np.float32)
-    for part in parts:
-        total += part.field
-        count += np.any(part.field != 0, axis=1)
-    return np.asarray(total / np.maximum(count, 1)[:, None], np.float32)
+    for some, part in zip(share, parts, strict=True):
+        total += some[:, None] * part.field
+    return total

@@ -18,7 +18,7 @@ from gpucells.tiles.working_movie import Summary, WorkingMovie, each_tile
 Float32 = NDArray[np.float32]
 
 
-def whole_image_hats(plan: Plan) -> Bilinear:
+def whole_image_nodes(plan: Plan) -> Bilinear:
     """Return the background's nodes over the whole image, none where there is no background."""
     return plan.background().on(slice(0, plan.movie.height), slice(0, plan.movie.width))
 

@@ -33,9 +33,7 @@ def solved(
         return sparse.csr_array(np.asarray(rows, np.float32).reshape(len(rows), tile.n_pixels))
 
     flat = np.full(tile.n_pixels, number, np.float32)
-    field = np.zeros((3, N_FRAMES), np.float32)
-    field[0] = number  # the first node is seen by every tile, the others by one each
-    field[min(number, 2)] = number
+    field = np.full((3, N_FRAMES), number, np.float32)
     rejected = Rejected(
         images(dropped), traces(len(dropped), 1000), tuple(f"{number}-{i}" for i in range(len(dropped))),
         {"snr": np.arange(len(dropped), dtype=np.float32)},
@@ -46,16 +44,23 @@ def solved(
     )
 
 
+def hats() -> sparse.csr_array:
+    """Three nodes: a quarter of the first lies in the left core, the second left, the third right."""
+    nodes = np.zeros((3, *SHAPE), np.float32)
+    nodes[0, :, 29:33], nodes[1, :, :20], nodes[2, 5, 50] = 1, 1, 1
+    return sparse.csr_array(nodes.reshape(3, -1))
+
+
 def joined(first: Any, second: Any, **more: Any) -> Components:
     tiles = cut(SHAPE, 1, 2, HALO)
     parts = [solved(tiles[0], 1, first, **more), solved(tiles[1], 2, second)]
-    return join_tiles(tiles, parts, SHAPE, RADIUS)
+    return join_tiles(tiles, parts, SHAPE, RADIUS, hats())
 
 
 def test_one_tile_stays_what_it_is() -> None:
     (tile,) = cut(SHAPE, 1, 1, HALO)
     part = solved(tile, 1, [(10, 10), (20, 45)], [(5, 30)], ("careful",))
-    whole = join_tiles([tile], [part], SHAPE, RADIUS)
+    whole = join_tiles([tile], [part], SHAPE, RADIUS, hats())
     assert (whole.footprints != part.footprints).nnz == 0
     np.testing.assert_array_equal(whole.traces, part.traces)
     np.testing.assert_array_equal(whole.field, part.field)
@@ -101,8 +106,8 @@ def test_pixels_are_those_of_the_core_they_lie_in() -> None:
         assert (right == 2 * scale).all()
 
 
-def test_nodes_are_averaged_over_the_tiles_that_solved_them() -> None:
-    np.testing.assert_array_equal(joined([], []).field[:, 0], [1.5, 1, 2])
+def test_nodes_are_averaged_by_how_much_of_them_lies_in_each_core() -> None:
+    np.testing.assert_array_equal(joined([], []).field[:, 0], [1.75, 1, 2])
 
 
 def test_candidates_that_were_dropped_count_in_their_own_core_only() -> None:
@@ -124,4 +129,4 @@ def test_where_nothing_was_found_there_is_nothing() -> None:
 def test_four_tiles_meet_in_one_cell() -> None:
     tiles = cut(SHAPE, 2, 2, HALO)
     parts = [solved(tile, number, [(14.7, 29.7)]) for number, tile in enumerate(tiles, 1)]
-    assert join_tiles(tiles, parts, SHAPE, RADIUS).traces[:, 0].tolist() == [400]
+    assert join_tiles(tiles, parts, SHAPE, RADIUS, hats()).traces[:, 0].tolist() == [400]

@@ -14,6 +14,7 @@ from gpucells.tiles.given_footprints import of_tile
 from gpucells.tiles.grid import Tile
 
 SHAPE, N_FRAMES = (20, 60), 7
+NODES = sparse.csr_array(np.ones((2, SHAPE[0] * SHAPE[1]), np.float32))
 # right, left, on the border, and twice the same cell: all must stay
 CENTRES = [(10, 50), (10, 10), (10, 31), (10, 29), (10, 29)]
 
@@ -37,7 +38,7 @@ def test_every_cell_keeps_its_place_and_has_its_own_tiles_trace() -> None:
     cells = footprints(SHAPE, CENTRES)
     tiles = [tile(slice(0, 30), slice(0, 40)), tile(slice(30, 60), slice(20, 60))]
     parts = [solved(box, cells, number) for number, box in enumerate(tiles, 1)]
-    joined = join_tiles(tiles, parts, SHAPE, 4.0, cells)
+    joined = join_tiles(tiles, parts, SHAPE, 4.0, NODES, cells)
     assert (sparse.csr_array(joined.footprints) != cells).nnz == 0
     np.testing.assert_array_equal(joined.traces[:, 0], [200, 101, 202, 103, 104])
     np.testing.assert_array_equal(joined.quality["snr"], np.arange(5))
@@ -49,5 +50,5 @@ def test_every_cell_keeps_its_place_and_has_its_own_tiles_trace() -> None:
 def test_no_cells_at_all() -> None:
     nothing = sparse.csr_array((0, SHAPE[0] * SHAPE[1]), dtype=np.float32)
     box = tile(slice(0, 60), slice(0, 60))
-    joined = join_tiles([box], [solved(box, nothing, 1)], SHAPE, 4.0, nothing)
+    joined = join_tiles([box], [solved(box, nothing, 1)], SHAPE, 4.0, NODES, nothing)
     assert joined.traces.shape == (0, N_FRAMES)
