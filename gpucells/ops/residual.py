@@ -120,15 +120,20 @@ def _gain(  # type: ignore[no-untyped-def]
                 energy += d * d
             g = np.float32(start_gain[p])
             o = start_offset[p]
+            # Taken off here, because a fast sum of three terms is added up in one order by a process that compiles this
+            # and in another by one that loads it (numba optimises a parallel loop again for the file it keeps).
+            for t in range(n_frames):
+                residual[t] -= o
             for _ in range(2):  # clipped residuals: cells that the model lacks do not pull
                 pull = np.float32(0)
                 for t in range(n_frames):
-                    pull += min(residual[t] - o - g * field[t], kappa) * (field[t] - mean)
+                    r = min(residual[t] - g * field[t], kappa)
+                    pull += r * (field[t] - mean)
                 g = np.float32(g + pull / energy)
             for t in range(n_frames):
                 residual[t] -= g * field[t]
             gain[p] = g
-            offset[p] = _level(residual, o)
+            offset[p] = o + _level(residual, np.float32(0))
             certainty[p] = energy
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from reference.planted import footprints, transients
 from scipy import sparse
 
+import gpucells
 from gpucells.ops.residual import fit_gain, subtract_components
 
 SHAPE = (10, 12)
@@ -72,3 +77,28 @@ def test_without_a_background_the_offset_is_the_middle_and_the_gain_stays() -> N
     gain, _, certainty = fit_gain(movie, cells, traces, hats, still, start, 0 * start, 1.5)
     assert np.isfinite(gain).all()
     assert (certainty < 1e-3).all()
+
+
+TWICE = """
+import hashlib, numpy as np
+from scipy import sparse
+from gpucells.ops.residual import fit_gain
+rng = np.random.default_rng(0)
+movie = rng.normal(size=(1024, 150)).astype(np.float32)
+cells = sparse.random_array((3, 1024), density=.02, rng=rng, dtype=np.float32).tocsr()
+hats = sparse.random_array((16, 1024), density=.25, rng=rng, dtype=np.float32).tocsr()
+slow = np.cumsum(rng.normal(size=(16, 150)), axis=1).astype(np.float32)
+traces = rng.normal(size=(3, 150)).astype(np.float32)
+fitted = fit_gain(movie, cells, traces, hats, slow, np.ones(1024, np.float32), np.ones(1024, np.float32), 1.5)
+print(hashlib.sha256(np.concatenate(fitted).tobytes()).hexdigest())
+"""
+
+
+def test_a_process_that_compiles_and_one_that_loads_agree_to_the_last_bit(tmp_path: Path) -> None:
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_NUM_THREADS": "1"}
+    package = str(Path(gpucells.__file__).parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH")]))
+    run = [sys.executable, "-c", TWICE]
+    first, second = (subprocess.run(run, env=environment, capture_output=True, check=True).stdout for _ in range(2))
+    assert list(tmp_path.rglob("*.nbc"))
+    assert first == second
