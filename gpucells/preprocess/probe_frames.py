@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -25,12 +27,16 @@ class ProbeFrames:
         ``(n_frames, height, width)`` float32; what is not finite counts as a pixel's baseline.
     inside : numpy.ndarray
         ``(height, width)`` bool.
+    starts : sequence of int
+        Where frames start that do not follow upon those before, the first 0. No average spans such a join, and every
+        block has its own baseline: what faded between two blocks would look like spots that go up.
     """
 
-    def __init__(self, frames: Float32, inside: Bool) -> None:
+    def __init__(self, frames: Float32, inside: Bool, starts: Sequence[int] = (0,)) -> None:
         self.averaged = max(1, min(MOST_AVERAGED, len(frames) // FRAMES))
-        n_frames = min(len(frames) // self.averaged, FRAMES + FRAMES // 4)
-        self.frames = frames[: n_frames * self.averaged]
+        most = (FRAMES + FRAMES // 4) // len(starts)
+        blocks = (frames[start:stop] for start, stop in zip(starts, (*starts[1:], len(frames)), strict=True))
+        self.blocks = [block[: min(len(block) // self.averaged, most) * self.averaged] for block in blocks]
         self.inside = inside
         self.whole = 1  # the finest pitch at which the whole image is looked at
         while max(inside.shape) > SIDE * self.whole and min(inside.shape) >= 2 * self.whole:
@@ -54,10 +60,14 @@ class ProbeFrames:
         """
         corner, shape = self._window(pitch)
         if pitch not in self._binned:
-            if pitch <= self.whole:
-                at = tuple(slice(start, start + size) for start, size in zip(corner, shape, strict=True))
-                frames, inside = average(self.frames[:, at[0], at[1]], self.inside[at], self.averaged, pitch)
-                remove_baseline(frames, inside)
+            if pitch <= max(2, self.whole):  # 2 as well: few movies need a look at every pixel
+                rows, columns = (slice(start, start + size) for start, size in zip(corner, shape, strict=True))
+                parts = []
+                for block in self.blocks:
+                    part, inside = average(block[:, rows, columns], self.inside[rows, columns], self.averaged, pitch)
+                    remove_baseline(part, inside)
+                    parts.append(part)
+                frames = np.concatenate(parts)
             else:
                 finer, mask, _ = self.binned(pitch // 2)
                 frames, inside = average(finer, mask, 1, 2)
@@ -125,7 +135,10 @@ def remove_baseline(frames: Float32, inside: Bool) -> None:
     if len(frames) == 0:
         return
     if np.isfinite(frames).all():
-        frames -= np.median(frames, axis=0)
+        # A sixth of the time of numpy.median over the first axis: samples that are compared lie side by side.
+        samples = np.ascontiguousarray(frames.reshape(len(frames), -1).T)
+        middle = len(frames) // 2
+        frames -= np.partition(samples, middle, axis=1)[:, middle].reshape(inside.shape)
     else:
         frames[~np.isfinite(frames)] = np.nan
         frames[:, np.isnan(frames).all(axis=0)] = 0

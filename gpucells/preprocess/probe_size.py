@@ -3,6 +3,10 @@
 A filter made for smaller cells cuts a cell down but leaves it wider than the trial; one made for larger cells shows it
 whole and thus narrower than the trial. So of all trials the one that counts is that whose spots are as wide as it is,
 and of several such (boutons, cells, patches of neuropil) the one whose spots carry the most signal.
+
+Many spots are evidence, one is not: a vessel that moves or a patch of background may outshine all cells together. So a
+spot carries its amplitude and not its energy, the less the more it goes down as well as up, and none carries more than
+the third strongest at its trial.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpucells.preprocess.probe_frames import ProbeFrames
-from gpucells.preprocess.probe_spots import Spots, find_spots, weighted_median
+from gpucells.preprocess.probe_spots import LOWEST_PEAK, Spots, find_spots, weighted_median
 
 Float64 = NDArray[np.float64]
 
@@ -21,8 +25,11 @@ TRIALS_PX = tuple(2.2 * 1.4**i for i in range(11))  # 2.2 to 64 px
 LARGEST_SHARE = 0.5  # of the image's shorter side that a cell may take
 AGREEMENT = 0.25  # standard deviation of ln(width/trial) that still counts as agreement
 ALIKE = 1.5  # a spot counts for the result if it is at most this factor wider or narrower than the trial
-PLATEAU = 0.75  # of the largest support: among trials that carry as much, the widest, as boutons are no cells
+EVIDENCE = 3  # spots that make a width credible: no spot carries more than this one, counted from the strongest
+PLATEAU = 0.85  # of the largest support: among trials that carry as much, the widest, as boutons are no cells
 RIVAL = 0.7  # of the largest support: as much at another width leaves doubt
+LOW = 0.4  # of the largest support: two trials in a row below it, and the cells are wider than that
+MANY = 5.0  # agreeing spots without which no trial is left out
 ROUNDS = 3  # refinements of the trial
 SETTLED = 0.04  # ln(width/trial) that needs no further round
 STEP = 1.5  # a wrong trial pulls the measure about a third of the way along, so the trial moves this much farther
@@ -50,51 +57,86 @@ class Size:
 def find_size(probe: ProbeFrames) -> Size | None:
     """Find the width that the spots found with it confirm; None where there are no spots."""
     largest = max(TRIALS_PX[0], LARGEST_SHARE * min(probe.inside.shape))
-    found = [find_spots(probe, trial) for trial in TRIALS_PX if trial <= largest]
-    found = [spots for spots in found if spots.peaks.any()]
+    found = _try(probe, [trial for trial in TRIALS_PX if trial <= largest])
     if not found:
         return None
-    support = [_support(spots) for spots in found]
+    support = supports(found)
     best = int(np.argmax(support))
-    while best + 1 < len(found) and support[best + 1] > PLATEAU * max(support):
+    while best + 1 < len(found) and support[best + 1] > PLATEAU * support.max():
         best += 1
     diameter_px, spots = _refine(probe, found[best], largest)
     rivals = [
         (amount, other.trial_px)
         for amount, other in zip(support, found, strict=True)
-        if amount > RIVAL * max(support) and abs(np.log(other.trial_px / diameter_px)) > np.log(1.9)
+        if amount > RIVAL * support.max() and abs(np.log(other.trial_px / diameter_px)) > np.log(1.9)
     ]
     return Size(diameter_px, spots, max(rivals)[1] if rivals else None)
 
 
-def _support(spots: Spots) -> float:
-    """Signal energy of the spots, each by how well it agrees with the trial."""
-    if not len(spots.widths_px):
-        return 0.0
-    off = np.log(spots.widths_px / spots.trial_px) / AGREEMENT
-    return float((np.exp(-(off**2) / 2) * spots.peaks**2).sum())
+def _try(probe: ProbeFrames, trials_px: list[float]) -> list[Spots]:
+    """Spots at each trial that has any, narrowest first; from the widest down, as the narrow ones take the time."""
+    found: list[Spots] = []
+    for trial in reversed(trials_px):
+        spots = find_spots(probe, trial)
+        if len(spots.peaks):
+            found.insert(0, spots)
+        if spots.pitch == 1 and len(found) > 2:
+            support = supports(found)
+            enough = _agreement(found[int(support.argmax())]).sum() >= MANY
+            if enough and (support[:2] < LOW * support.max()).all():
+                break
+    return found
+
+
+def _agreement(spots: Spots) -> Float64:
+    """How well each spot agrees with the trial, 0 to 1."""
+    return np.asarray(np.exp(-((np.log(spots.widths_px / spots.trial_px) / AGREEMENT) ** 2) / 2), np.float64)
+
+
+def supports(found: list[Spots]) -> Float64:
+    """What the spots at each trial carry together, each by how well it agrees with the trial.
+
+    Parameters
+    ----------
+    found : list of Spots
+        One a trial, none empty.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n_trials,)`` in units of the noise.
+    """
+    carried = [np.sort(_agreement(spots) * spots.peaks * spots.rises)[::-1] for spots in found]
+    # Where no trial has three visible spots, two are the best there is, then one.
+    for rank in range(EVIDENCE - 1, 0, -1):
+        if any(len(amounts) > rank and amounts[rank] > LOWEST_PEAK for amounts in carried):
+            break
+    else:
+        rank = 0
+    limits = [amounts[rank] if len(amounts) > rank else 0.0 for amounts in carried]
+    return np.asarray([np.minimum(a, limit).sum() for a, limit in zip(carried, limits, strict=True)], np.float64)
 
 
 def _refine(probe: ProbeFrames, spots: Spots, largest: float) -> tuple[float, Spots]:
     for round_ in range(ROUNDS + 1):
-        alike = pick(spots, np.abs(np.log(spots.widths_px / spots.trial_px)) <= np.log(ALIKE))
-        if not alike.peaks.any():
+        alike = spots.pick(np.abs(np.log(spots.widths_px / spots.trial_px)) <= np.log(ALIKE))
+        if not len(alike.peaks):
             alike = spots
-        width = weighted_median(alike.widths_px, alike.peaks)
+        width = _typical(alike)
         error = np.log(width / spots.trial_px)
         trial = float(np.clip(spots.trial_px * np.exp(STEP * error), TRIALS_PX[0], largest))
         if abs(error) < SETTLED or round_ == ROUNDS or trial == spots.trial_px:
             break
         following = find_spots(probe, trial)
-        if not following.peaks.any():
+        if not len(following.peaks):
             break
         spots = following
     return width, alike
 
 
-def pick(spots: Spots, which: NDArray[np.bool_]) -> Spots:
-    """Return some of the spots."""
-    return Spots(
-        spots.trial_px, spots.pitch, spots.centres[which], spots.images[which], spots.widths_px[which],
-        spots.peaks[which],
-    )  # fmt: skip
+def _typical(spots: Spots) -> float:
+    """Width in the middle, of whole spots where there are enough: what the border cuts is narrower."""
+    if spots.whole.sum() >= EVIDENCE:
+        spots = spots.pick(spots.whole)
+    # The brightest cells lie in focus and look narrower than most: above the middle, brightness does not count.
+    return weighted_median(spots.widths_px, np.minimum(spots.peaks, np.median(spots.peaks)))
