@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,17 +47,23 @@ class Estimate:
     warnings: tuple[str, ...]
 
 
-def estimate(frames: Float32, inside: Bool, diameter_px: float | None = None) -> Estimate:
+def estimate(
+    frames: Float32, inside: Bool, diameter_px: float | None = None, starts: Sequence[int] = (0,)
+) -> Estimate:
     """Estimate the width of cells and the decay of their transients.
 
     Parameters
     ----------
     frames : numpy.ndarray
-        ``(n_frames, height, width)`` consecutive frames in any unit, a few hundred to 1500; float32.
+        ``(n_frames, height, width)`` frames in any unit, a few hundred to 1500, float32: blocks of consecutive ones.
     inside : numpy.ndarray
         ``(height, width)`` bool, pixels that carry signal.
     diameter_px : float, optional
         Width of a cell, where known; then only the decay is estimated.
+    starts : sequence of int
+        First frame of each block, the first 0. Every block has its own baseline, and nothing is averaged, differenced
+        or correlated from one block to the next, but for the noise: of its differences over n frames 2 span a join,
+        which the median leaves alone.
 
     Returns
     -------
@@ -72,8 +79,9 @@ def estimate(frames: Float32, inside: Bool, diameter_px: float | None = None) ->
             f"frames have shape {frames.shape}, the mask {inside.shape}",
             "give (n_frames, height, width) and (height, width)",
         )
-    probe = ProbeFrames(frames, inside)
+    probe = ProbeFrames(frames, inside, starts)
     warnings: list[str] = []
+    size = None
     if diameter_px is None:
         size = find_size(probe)
         diameter_px = FALLBACK_DIAMETER_PX if size is None else max(SMALLEST_DIAMETER_PX, size.diameter_px)
@@ -88,10 +96,12 @@ def estimate(frames: Float32, inside: Bool, diameter_px: float | None = None) ->
     else:
         spots = find_spots(probe, diameter_px)
     n_seeds = 0 if spots is None else len(spots.widths_px)
-    decay_frames = np.nan if spots is None else find_decay(frames, inside, spots, diameter_px)
+    decay_frames = np.nan if spots is None else find_decay(frames, inside, spots, diameter_px, starts)
     if not np.isfinite(decay_frames):
         decay_frames = FALLBACK_DECAY_FRAMES
         warnings.append(f"no transients stand out: a decay of {decay_frames:g} frames assumed")
+    elif size is not None and size.lone:
+        warnings.append("cell diameter and decay are estimated from one or two bright spots only")
     elif n_seeds < FEW_SPOTS:
         warnings.append(f"cell diameter and decay are estimated from {n_seeds} bright spots only")
     return Estimate(float(diameter_px), max(1.0, float(decay_frames)), n_seeds, tuple(warnings))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
@@ -17,7 +19,9 @@ FEWEST_FRAMES = 8
 RING = (1.2, 2.0)  # inner and outer radius of the ring, in cell radii from the spot's centre
 
 
-def find_decay(frames: Float32, inside: NDArray[np.bool_], spots: Spots, diameter_px: float) -> float:
+def find_decay(
+    frames: Float32, inside: NDArray[np.bool_], spots: Spots, diameter_px: float, starts: Sequence[int] = (0,)
+) -> float:
     """Return the decay of a typical spot's transients (frames); NaN where there are none to see.
 
     Parameters
@@ -30,14 +34,16 @@ def find_decay(frames: Float32, inside: NDArray[np.bool_], spots: Spots, diamete
         The strongest :data:`MOST_SPOTS` are taken.
     diameter_px : float
         Width of a cell (px).
+    starts : sequence of int
+        Where frames start that do not follow upon those before, the first 0.
     """
     strongest = np.argsort(-spots.peaks, kind="stable")[:MOST_SPOTS]
     if not len(strongest):
         return np.nan
     traces = [_trace(frames, inside, spots.centres[i], spots.images[i], spots.pitch, diameter_px) for i in strongest]
-    decays = decay(np.nan_to_num(np.stack(traces), nan=0.0, posinf=0.0, neginf=0.0))
+    decays = decay(np.nan_to_num(np.stack(traces), nan=0.0, posinf=0.0, neginf=0.0), starts)
     known = np.isfinite(decays)
-    return weighted_median(decays[known], spots.peaks[strongest][known]) if known.any() else np.nan
+    return weighted_median(decays[known], (spots.rises * spots.weights)[strongest][known]) if known.any() else np.nan
 
 
 def _trace(
@@ -71,7 +77,7 @@ def _mean(frames: Float32, y: NDArray[np.int64], x: NDArray[np.int64]) -> Float3
     return np.asarray(frames[:, y[some], x[some]].mean(axis=1), np.float32)
 
 
-def decay(traces: Float32) -> Float64:
+def decay(traces: Float32, starts: Sequence[int] = (0,)) -> Float64:
     r"""1/e decay of each trace's transients, from its third-order cumulant.
 
     .. math:: c(k) = \langle x_t^2 x_{t+k} \rangle, \quad \langle x \rangle = 0
@@ -85,23 +91,32 @@ def decay(traces: Float32) -> Float64:
     ----------
     traces : numpy.ndarray
         ``(n, n_frames)`` float32.
+    starts : sequence of int
+        Where frames start that do not follow upon those before, the first 0. Every such block has its own mean, and
+        lags go up to half of the shortest.
 
     Returns
     -------
     numpy.ndarray
         ``(n,)`` frames; NaN where there is no transient to see.
     """
-    n_frames = traces.shape[1]
+    blocks = np.split(traces.astype(np.float64), starts[1:], axis=1)
+    n_frames = min(block.shape[1] for block in blocks)
     if n_frames < FEWEST_FRAMES:
         return np.full(len(traces), np.nan)
-    x = traces.astype(np.float64)
-    x -= x.mean(axis=1, keepdims=True)
+    lags = np.arange(n_frames // 2)
+    total = sum(_third_moments(block)[:, : len(lags)] for block in blocks)
+    return np.asarray([_fall(c) for c in total / (traces.shape[1] - len(blocks) * lags)], np.float64)
+
+
+def _third_moments(x: Float64) -> Float64:
+    """Sums of x(t)^2 x(t + lag) at each lag, of traces without their mean."""
+    x = x - x.mean(axis=1, keepdims=True)
     square = x**2
     square -= square.mean(axis=1, keepdims=True)
-    n = fft.next_fast_len(2 * n_frames)
+    n = fft.next_fast_len(2 * x.shape[1])
     product = np.conj(fft.rfft(square, n, axis=1)) * fft.rfft(x, n, axis=1)
-    cumulant = fft.irfft(product, n, axis=1)[:, : n_frames // 2] / np.arange(n_frames, n_frames - n_frames // 2, -1)
-    return np.asarray([_fall(c) for c in cumulant], np.float64)
+    return np.asarray(fft.irfft(product, n, axis=1))
 
 
 def _fall(cumulant: Float64) -> float:

@@ -6,7 +6,8 @@ and of several such (boutons, cells, patches of neuropil) the one whose spots ca
 
 Many spots are evidence, one is not: a vessel that moves or a patch of background may outshine all cells together. So a
 spot carries its amplitude and not its energy, the less the more it goes down as well as up, and none carries more than
-the third strongest at its trial.
+the third strongest at its trial. Amplitudes count times the width: counting alone would prefer boutons, of which more
+fit, by the square of the width, and the area that spots cover would prefer patches by as much.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ LARGEST_SHARE = 0.5  # of the image's shorter side that a cell may take
 AGREEMENT = 0.25  # standard deviation of ln(width/trial) that still counts as agreement
 ALIKE = 1.5  # a spot counts for the result if it is at most this factor wider or narrower than the trial
 EVIDENCE = 3  # spots that make a width credible: no spot carries more than this one, counted from the strongest
-PLATEAU = 0.85  # of the largest support: among trials that carry as much, the widest, as boutons are no cells
 RIVAL = 0.7  # of the largest support: as much at another width leaves doubt
+LONE_RISE = 0.6  # where no three stand out, the strongest goes up four times as far as down or is no cell
 LOW = 0.4  # of the largest support: two trials in a row below it, and the cells are wider than that
 MANY = 5.0  # agreeing spots without which no trial is left out
 ROUNDS = 3  # refinements of the trial
@@ -47,30 +48,34 @@ class Size:
         Of the last trial, those about as wide as it.
     rival_px : float or None
         Another width, about twice or half as large or beyond, at which spots stand out about as much.
+    lone : bool
+        Whether one or two spots are all that stands out.
     """
 
     diameter_px: float
     spots: Spots
     rival_px: float | None
+    lone: bool
 
 
 def find_size(probe: ProbeFrames) -> Size | None:
-    """Find the width that the spots found with it confirm; None where there are no spots."""
+    """Find the width that the spots found with it confirm; None where there is no such spot."""
     largest = max(TRIALS_PX[0], LARGEST_SHARE * min(probe.inside.shape))
     found = _try(probe, [trial for trial in TRIALS_PX if trial <= largest])
-    if not found:
+    if not any(_carried(spots)[0] > LOWEST_PEAK for spots in found):
         return None
     support = supports(found)
-    best = int(np.argmax(support))
-    while best + 1 < len(found) and support[best + 1] > PLATEAU * support.max():
-        best += 1
-    diameter_px, spots = _refine(probe, found[best], largest)
+    best = found[int(support.argmax())]
+    lone = not _many_stand_out(found)
+    if lone and best.rises[np.argmax(_agreement(best) * best.peaks)] < LONE_RISE:
+        return None
+    diameter_px, spots = _refine(probe, best, largest)
     rivals = [
         (amount, other.trial_px)
         for amount, other in zip(support, found, strict=True)
         if amount > RIVAL * support.max() and abs(np.log(other.trial_px / diameter_px)) > np.log(1.9)
     ]
-    return Size(diameter_px, spots, max(rivals)[1] if rivals else None)
+    return Size(diameter_px, spots, max(rivals)[1] if rivals else None, lone)
 
 
 def _try(probe: ProbeFrames, trials_px: list[float]) -> list[Spots]:
@@ -93,6 +98,17 @@ def _agreement(spots: Spots) -> Float64:
     return np.asarray(np.exp(-((np.log(spots.widths_px / spots.trial_px) / AGREEMENT) ** 2) / 2), np.float64)
 
 
+def _carried(spots: Spots) -> Float64:
+    """What each spot carries, in units of the noise, strongest first."""
+    return np.sort(_agreement(spots) * spots.peaks * spots.rises)[::-1]
+
+
+def _many_stand_out(found: list[Spots]) -> bool:
+    """Whether any trial has the spots that make a width credible."""
+    carried = (_carried(spots) for spots in found)
+    return any(len(amounts) >= EVIDENCE and amounts[EVIDENCE - 1] > LOWEST_PEAK for amounts in carried)
+
+
 def supports(found: list[Spots]) -> Float64:
     """What the spots at each trial carry together, each by how well it agrees with the trial.
 
@@ -104,17 +120,13 @@ def supports(found: list[Spots]) -> Float64:
     Returns
     -------
     numpy.ndarray
-        ``(n_trials,)`` in units of the noise.
+        ``(n_trials,)`` in units of the noise and px.
     """
-    carried = [np.sort(_agreement(spots) * spots.peaks * spots.rises)[::-1] for spots in found]
-    # Where no trial has three visible spots, two are the best there is, then one.
-    for rank in range(EVIDENCE - 1, 0, -1):
-        if any(len(amounts) > rank and amounts[rank] > LOWEST_PEAK for amounts in carried):
-            break
-    else:
-        rank = 0
-    limits = [amounts[rank] if len(amounts) > rank else 0.0 for amounts in carried]
-    return np.asarray([np.minimum(a, limit).sum() for a, limit in zip(carried, limits, strict=True)], np.float64)
+    carried = [_carried(spots) for spots in found]
+    if _many_stand_out(found):  # elsewhere one or two are the best there is
+        limits = [amounts[EVIDENCE - 1] if len(amounts) >= EVIDENCE else 0.0 for amounts in carried]
+        carried = [np.minimum(amounts, limit) for amounts, limit in zip(carried, limits, strict=True)]
+    return np.asarray([c.sum() * spots.trial_px for c, spots in zip(carried, found, strict=True)], np.float64)
 
 
 def _refine(probe: ProbeFrames, spots: Spots, largest: float) -> tuple[float, Spots]:
@@ -138,5 +150,4 @@ def _typical(spots: Spots) -> float:
     """Width in the middle, of whole spots where there are enough: what the border cuts is narrower."""
     if spots.whole.sum() >= EVIDENCE:
         spots = spots.pick(spots.whole)
-    # The brightest cells lie in focus and look narrower than most: above the middle, brightness does not count.
-    return weighted_median(spots.widths_px, np.minimum(spots.peaks, np.median(spots.peaks)))
+    return weighted_median(spots.widths_px, spots.weights)

@@ -79,6 +79,14 @@ class Spots:
     rises: Float64
     whole: Bool
 
+    @property
+    def weights(self) -> Float64:
+        """``(n,)`` how much each says of the typical cell; from the middle on, brightness does not count.
+
+        The brightest cells lie in focus and look narrower than most, and the brightest spot may be no cell.
+        """
+        return np.minimum(self.peaks, np.median(self.peaks))
+
     def pick(self, which: Bool) -> Spots:
         """Return some of the spots."""
         return Spots(
@@ -116,8 +124,9 @@ def find_spots(probe: ProbeFrames, trial_px: float) -> Spots:
     real = up - down > LOWEST_PEAK
     images, seeds, up, down = images[real], seeds[real], up[real], down[real]
     centres = seeds * pitch + pitch // 2 + np.asarray(corner)
-    whole = [_is_whole(inside, seed - half, image) for seed, image in zip(seeds, images, strict=True)]
-    widths = pitch * _widths(images, up - down)
+    parts = [_part(image, LEVEL) for image in images]
+    whole = [_is_whole(inside, seed - half, part) for seed, part in zip(seeds, parts, strict=True)]
+    widths = pitch * _widths(images, parts, up - down)
     rises = (up - down) / (up + down)
     return Spots(trial_px, pitch, centres, images, widths, up - down, rises, np.asarray(whole, np.bool_))
 
@@ -147,28 +156,27 @@ def _range(movie: Float32, corner: NDArray[np.int64], image: Float32) -> tuple[f
     return max(0.0, float(trace[-rank])), max(0.0, -float(trace[rank - 1]))
 
 
-def _is_whole(inside: Bool, corner: NDArray[np.int64], image: Float32) -> bool:
-    part = _part(image, LEVEL)
-    rows, columns = np.nonzero(ndimage.binary_dilation(np.pad(part, 1)) & ~np.pad(part, 1))
+def _is_whole(inside: Bool, corner: NDArray[np.int64], part: Bool) -> bool:
+    padded = np.pad(part, 1)
+    rows, columns = np.nonzero(ndimage.binary_dilation(padded) & ~padded)
     rows, columns = rows - 1 + corner[0], columns - 1 + corner[1]
     within = (rows >= 0) & (columns >= 0) & (rows < inside.shape[0]) & (columns < inside.shape[1])
     return bool(inside[rows[within], columns[within]].sum() >= (1 - CUT) * len(rows))
 
 
-def _widths(images: Float32, peaks: Float64) -> Float64:
+def _widths(images: Float32, parts: list[Bool], peaks: Float64) -> Float64:
     """Widths in averaged pixels, corrected for what the filter makes of shapes as sharp as these are on the whole."""
     if not peaks.any():
         return np.zeros(len(peaks))
-    outer = np.sqrt([_area(image, LEVEL) for image in images])
-    inner = np.sqrt([_area(image, UPPER_LEVEL) for image in images])
+    outer = np.sqrt([_area(image, part, LEVEL) for image, part in zip(images, parts, strict=True)])
+    inner = np.sqrt([_area(image, _part(image, UPPER_LEVEL), UPPER_LEVEL) for image in images])
     sharpness = float(np.clip(weighted_median(inner / outer, peaks), SOFT, SHARP))
     kept = KEPT_OF_SOFT + KEPT_SLOPE * (sharpness - SOFT)
     return np.asarray(2 / np.sqrt(np.pi) * outer / kept, np.float64)
 
 
-def _area(image: Float32, level: float) -> float:
-    """Pixels of the part above a share of the maximum, holes filled, a pixel on the edge by the share it has above."""
-    part = _part(image, level)
+def _area(image: Float32, part: Bool, level: float) -> float:
+    """Pixels of the part above a share of the maximum, a pixel on the edge by the share it has above."""
     threshold = level * image.max()
     within = ndimage.binary_erosion(part)
     edge = ndimage.binary_dilation(part) & ~within
@@ -185,7 +193,7 @@ def _part(image: Float32, level: float) -> Bool:
 
 
 def weighted_median(values: Float64, weights: Float64) -> float:
-    """Return the value with half of the weight on either side."""
+    """Return the value with half of the weight on either side, half of its own included; between values, on a line."""
     order = np.argsort(values, kind="stable")
     total = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(total, total[-1] / 2)])
+    return float(np.interp(total[-1] / 2, total - weights[order] / 2, values[order]))

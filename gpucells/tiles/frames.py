@@ -14,6 +14,7 @@ from gpucells.model.movie import Movie
 
 HELD_SHARE = 1 / 16  # of the memory that a movie may take to be held
 BLOCK_BYTES = 48 * 2**20  # float32 bytes of a block of frames
+SHORTEST_BLOCK = 250  # frames of a probe in a row: ten seconds at a usual rate, several transients long
 
 
 class HeldFrames:
@@ -87,6 +88,9 @@ def blocks(movie: Movie, n_frames: int) -> Iterator[tuple[slice, NDArray[Any]]]:
 def probe(movie: Movie, n_frames: int, n_blocks: int = 3) -> list[NDArray[np.float32]]:
     """Read a few blocks of consecutive frames, evenly spread: enough to know noise, cell size and decay.
 
+    Fewer blocks where each would be short: long transients and a pixel's baseline need some time in a row. Who joins
+    the blocks minds the joins where time matters; a median of differences need not, 2 of them span a join.
+
     Parameters
     ----------
     movie : Movie
@@ -94,7 +98,7 @@ def probe(movie: Movie, n_frames: int, n_blocks: int = 3) -> list[NDArray[np.flo
     n_frames : int
         Frames to read in all.
     n_blocks : int
-        Places to read them at.
+        Places to read them at, at most.
 
     Returns
     -------
@@ -103,8 +107,10 @@ def probe(movie: Movie, n_frames: int, n_blocks: int = 3) -> list[NDArray[np.flo
     """
     if movie.n_frames <= n_frames:
         return [own(movie.read())]
+    n_blocks = max(1, min(n_blocks, n_frames // SHORTEST_BLOCK))
     length = n_frames // n_blocks
-    starts = np.linspace(0, movie.n_frames - length, n_blocks).astype(int)
+    last = movie.n_frames - length
+    starts = np.linspace(0, last, n_blocks).astype(int) if n_blocks > 1 else [last // 2]
     return [own(movie.read(slice(int(start), int(start) + length))) for start in starts]
 
 

@@ -139,13 +139,15 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
     budget = run.memory_bytes or free_host_memory_bytes() // 2
     frame_bytes = 4 * movie.height * movie.width
     n_probe = max(FEWEST_FRAMES, min(PROBE_FRAMES, PROBE_BYTES // frame_bytes))
-    seen = np.concatenate(probe(movie, n_probe))
+    blocks = probe(movie, n_probe)
+    starts = [0, *np.cumsum([len(block) for block in blocks[:-1]]).tolist()]
+    seen = np.concatenate(blocks)
     np.nan_to_num(seen, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     mask = _read_mask(run.mask, (movie.height, movie.width))
     inside = (seen.max(axis=0) > seen.min(axis=0)) & mask
     if not inside.any():
         raise InputError(f"{movie.source}: no pixel of {len(seen)} frames varies", "is the right dataset read?")
-    estimated = estimate(seen, inside, run.cell_diameter_px)
+    estimated = estimate(seen, inside, run.cell_diameter_px, starts)
     noise = frame_noise(seen)
     radius = estimated.diameter_px / 2
     factor = settings.downsample_time_by

@@ -12,7 +12,7 @@ from gpucells.errors import InputError
 from gpucells.preprocess.estimate import FALLBACK_DECAY_FRAMES, FALLBACK_DIAMETER_PX, estimate
 from gpucells.preprocess.probe_decay import decay
 from gpucells.preprocess.probe_frames import ProbeFrames, average, remove_baseline
-from gpucells.preprocess.probe_spots import _area, weighted_median
+from gpucells.preprocess.probe_spots import _area, _part, weighted_median
 
 Float32 = NDArray[np.float32]
 
@@ -210,7 +210,8 @@ def test_the_area_of_a_ring_has_its_hole() -> None:
     distance = np.hypot(y, x)
     ring = np.clip(6.5 - distance, 0, 1) * (distance > 3)
     ring[9, 15] = 1.01
-    assert _area(ring.astype(np.float32), 0.5) == pytest.approx(np.pi * 36, rel=0.05)
+    image = ring.astype(np.float32)
+    assert _area(image, _part(image, 0.5), 0.5) == pytest.approx(np.pi * 36, rel=0.05)
 
 
 def test_weighted_median() -> None:
