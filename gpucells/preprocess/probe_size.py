@@ -70,6 +70,14 @@ def find_size(probe: ProbeFrames) -> Size | None:
     if lone and best.rises[np.argmax(_agreement(best) * best.peaks)] < LONE_RISE:
         return None
     diameter_px, spots = _refine(probe, best, largest)
+    if not lone and len(spots.peaks) < EVIDENCE:  # they fell apart on a closer look: another width, if it has as many
+        for index in np.argsort(-support)[1:]:
+            if support[index] < LOW * support.max():
+                break
+            other_px, others = _refine(probe, found[index], largest)
+            if len(others.peaks) >= EVIDENCE:
+                diameter_px, spots = other_px, others
+                break
     rivals = [
         (amount, other.trial_px)
         for amount, other in zip(support, found, strict=True)
@@ -100,7 +108,7 @@ def _agreement(spots: Spots) -> Float64:
 
 def _carried(spots: Spots) -> Float64:
     """What each spot carries, in units of the noise, strongest first."""
-    return np.sort(_agreement(spots) * spots.peaks * spots.rises)[::-1]
+    return np.sort(_agreement(spots) * spots.peaks * spots.rises**2)[::-1]
 
 
 def _many_stand_out(found: list[Spots]) -> bool:
