@@ -28,10 +28,12 @@ AGREEMENT = 0.25  # standard deviation of ln(width/trial) that still counts as a
 ALIKE = 1.5  # a spot counts for the result if it is at most this factor wider or narrower than the trial
 EVIDENCE = 3  # spots that make a width credible: no spot carries more than this one, counted from the strongest
 RIVAL = 0.7  # of the largest support: as much at another width leaves doubt
+RISE_POWER = 3  # how sharply: cells rise by .6 to .9, drifting background by .5 and less
 LONE_RISE = 0.6  # where no three stand out, the strongest goes up four times as far as down or is no cell
 LOW = 0.4  # of the largest support: two trials in a row below it, and the cells are wider than that
 MANY = 5.0  # agreeing spots without which no trial is left out
 ROUNDS = 3  # refinements of the trial
+KEPT = 0.6  # of the support, or the refinement follows a few spots away from the many
 SETTLED = 0.04  # ln(width/trial) that needs no further round
 STEP = 1.5  # a wrong trial pulls the measure about a third of the way along, so the trial moves this much farther
 
@@ -108,7 +110,7 @@ def _agreement(spots: Spots) -> Float64:
 
 def _carried(spots: Spots) -> Float64:
     """What each spot carries, in units of the noise, strongest first."""
-    return np.sort(_agreement(spots) * spots.peaks * spots.rises**2)[::-1]
+    return np.sort(_agreement(spots) * spots.peaks * spots.rises**RISE_POWER)[::-1]
 
 
 def _many_stand_out(found: list[Spots]) -> bool:
@@ -138,6 +140,7 @@ def supports(found: list[Spots]) -> Float64:
 
 
 def _refine(probe: ProbeFrames, spots: Spots, largest: float) -> tuple[float, Spots]:
+    first = spots
     for round_ in range(ROUNDS + 1):
         alike = spots.pick(np.abs(np.log(spots.widths_px / spots.trial_px)) <= np.log(ALIKE))
         if not len(alike.peaks):
@@ -149,6 +152,9 @@ def _refine(probe: ProbeFrames, spots: Spots, largest: float) -> tuple[float, Sp
             break
         following = find_spots(probe, trial)
         if not len(following.peaks):
+            break
+        kept, before = supports([following, first])
+        if kept < KEPT * before:
             break
         spots = following
     return width, alike
