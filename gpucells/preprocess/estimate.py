@@ -47,9 +47,7 @@ class Estimate:
     warnings: tuple[str, ...]
 
 
-def estimate(
-    frames: Float32, inside: Bool, diameter_px: float | None = None, starts: Sequence[int] = (0,)
-) -> Estimate:
+def estimate(frames: Float32, inside: Bool, diameter_px: float | None = None, starts: Sequence[int] = (0,)) -> Estimate:
     """Estimate the width of cells and the decay of their transients.
 
     Parameters

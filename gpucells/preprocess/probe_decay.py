@@ -110,7 +110,7 @@ def decay(traces: Float32, starts: Sequence[int] = (0,)) -> Float64:
 
 
 def _third_moments(x: Float64) -> Float64:
-    """Sums of x(t)^2 x(t + lag) at each lag, of traces without their mean."""
+    """Sum x(t)^2 x(t + lag) over time at each lag, of traces without their mean."""
     x = x - x.mean(axis=1, keepdims=True)
     square = x**2
     square -= square.mean(axis=1, keepdims=True)

@@ -5,8 +5,8 @@ whole and thus narrower than the trial. So of all trials the one that counts is 
 and of several such (boutons, cells, patches of neuropil) the one whose spots carry the most signal.
 
 Many spots are evidence, one is not: a vessel that moves or a patch of background may outshine all cells together. So a
-spot carries its amplitude and not its energy, the less the more it goes down as well as up, and none carries more than
-the third strongest at its trial. Amplitudes count times the width: counting alone would prefer boutons, of which more
+spot carries its amplitude and not its energy, hardly anything if it goes down nearly as far as up, and no more than the
+third strongest at its trial. Amplitudes count times the width: counting alone would prefer boutons, of which more
 fit, by the square of the width, and the area that spots cover would prefer patches by as much.
 """
 
@@ -29,6 +29,7 @@ ALIKE = 1.5  # a spot counts for the result if it is at most this factor wider o
 EVIDENCE = 3  # spots that make a width credible: no spot carries more than this one, counted from the strongest
 RIVAL = 0.7  # of the largest support: as much at another width leaves doubt
 RISE_POWER = 3  # how sharply: cells rise by .6 to .9, drifting background by .5 and less
+CLEAR_RISE = 0.5  # a spot that stands out goes up three times as far as down: with its noise, a faint cell does so
 LONE_RISE = 0.6  # where no three stand out, the strongest goes up four times as far as down or is no cell
 LOW = 0.4  # of the largest support: two trials in a row below it, and the cells are wider than that
 MANY = 5.0  # agreeing spots without which no trial is left out
@@ -64,7 +65,7 @@ def find_size(probe: ProbeFrames) -> Size | None:
     """Find the width that the spots found with it confirm; None where there is no such spot."""
     largest = max(TRIALS_PX[0], LARGEST_SHARE * min(probe.inside.shape))
     found = _try(probe, [trial for trial in TRIALS_PX if trial <= largest])
-    if not any(_carried(spots)[0] > LOWEST_PEAK for spots in found):
+    if not any((_agreement(spots) * spots.peaks).max() > LOWEST_PEAK for spots in found):
         return None
     support = supports(found)
     best = found[int(support.argmax())]
@@ -72,14 +73,13 @@ def find_size(probe: ProbeFrames) -> Size | None:
     if lone and best.rises[np.argmax(_agreement(best) * best.peaks)] < LONE_RISE:
         return None
     diameter_px, spots = _refine(probe, best, largest)
-    if not lone and len(spots.peaks) < EVIDENCE:  # they fell apart on a closer look: another width, if it has as many
-        for index in np.argsort(-support)[1:]:
-            if support[index] < LOW * support.max():
-                break
-            other_px, others = _refine(probe, found[index], largest)
-            if len(others.peaks) >= EVIDENCE:
-                diameter_px, spots = other_px, others
-                break
+    for index in np.argsort(-support)[1:]:
+        if lone or len(spots.peaks) >= EVIDENCE or support[index] < LOW * support.max():
+            break
+        # The spots fell apart on a closer look: the next best width, if it keeps as many.
+        other_px, others = _refine(probe, found[index], largest)
+        if len(others.peaks) >= EVIDENCE:
+            diameter_px, spots = other_px, others
     rivals = [
         (amount, other.trial_px)
         for amount, other in zip(support, found, strict=True)
@@ -109,18 +109,18 @@ def _agreement(spots: Spots) -> Float64:
 
 
 def _carried(spots: Spots) -> Float64:
-    """What each spot carries, in units of the noise, strongest first."""
+    """Return what each spot carries, in units of the noise, strongest first."""
     return np.sort(_agreement(spots) * spots.peaks * spots.rises**RISE_POWER)[::-1]
 
 
 def _many_stand_out(found: list[Spots]) -> bool:
     """Whether any trial has the spots that make a width credible."""
-    carried = (_carried(spots) for spots in found)
-    return any(len(amounts) >= EVIDENCE and amounts[EVIDENCE - 1] > LOWEST_PEAK for amounts in carried)
+    clear = ((_agreement(spots) * spots.peaks > LOWEST_PEAK) & (spots.rises > CLEAR_RISE) for spots in found)
+    return any(which.sum() >= EVIDENCE for which in clear)
 
 
 def supports(found: list[Spots]) -> Float64:
-    """What the spots at each trial carry together, each by how well it agrees with the trial.
+    """Return what the spots at each trial carry together, each by how well it agrees with the trial.
 
     Parameters
     ----------

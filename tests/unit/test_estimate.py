@@ -9,10 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from gpucells.errors import InputError
+from gpucells.preprocess import probe_size
 from gpucells.preprocess.estimate import FALLBACK_DECAY_FRAMES, FALLBACK_DIAMETER_PX, estimate
 from gpucells.preprocess.probe_decay import decay
 from gpucells.preprocess.probe_frames import ProbeFrames, average, remove_baseline
-from gpucells.preprocess.probe_spots import _area, _part, weighted_median
+from gpucells.preprocess.probe_spots import Spots, _area, _part, find_spots, weighted_median
+from gpucells.simulate.movie import simulate_movie
 
 Float32 = NDArray[np.float32]
 
@@ -129,7 +131,7 @@ def test_cosmic_rays_are_not_cells() -> None:
 
 def test_spots_of_two_sizes_are_reported() -> None:
     """Boutons among cells leave doubt."""
-    boutons = cells(4, seed=6, amplitude=8)
+    boutons = cells(4, seed=6, amplitude=10)
     boutons[:, :, 30:] = 0
     movie = cells(14, seed=5, amplitude=6) + boutons
     result = estimate(movie, all_inside(movie))
@@ -145,6 +147,112 @@ def test_the_lively_part_of_a_large_image_is_looked_at() -> None:
     assert top + 128 > 288 - 45
     assert left + 128 > 400 - 50
     assert estimate(movie, all_inside(movie)).diameter_px == pytest.approx(7, rel=0.15)
+
+
+def swings(shape: tuple[int, int, int], width: float, strength: float, seed: int, n: int = 1) -> Float32:
+    """Draw ``n`` wide patches of background, each of which goes down half as far as up, slowly."""
+    rng = np.random.default_rng(seed)
+    n_frames, height, width_px = shape
+    y, x = np.mgrid[:height, :width_px]
+    movie = np.zeros(shape, np.float32)
+    for _ in range(n):
+        row, column = rng.uniform(0.4, 0.6, 2) * (height, width_px)
+        image = np.exp(np.log(0.3) * np.hypot(y - row, x - column) ** 2 / (width / 2) ** 2)
+        trace = np.sin(np.arange(n_frames) / n_frames * 2 * np.pi * rng.uniform(1.5, 3) + rng.uniform(0, 6))
+        movie += (strength * np.where(trace > 0, trace, trace / 2)[:, None, None] * image).astype(np.float32)
+    return movie
+
+
+@pytest.mark.parametrize("strength", [10.0, 50.0, 200.0])
+def test_one_bright_patch_does_not_outweigh_many_cells(strength: float) -> None:
+    """However bright the patch is, and although its energy is that of more than all cells."""
+    movie = cells(12, (300, 128, 128), amplitude=5) + swings((300, 128, 128), 50, strength, seed=3)
+    assert estimate(movie, all_inside(movie)).diameter_px == pytest.approx(12, rel=0.25)
+
+
+@pytest.mark.parametrize(("seed", "n_frames"), [(903, 1000), (2, 400)])
+def test_simulated_background_does_not_outweigh_the_cells(seed: int, n_frames: int) -> None:
+    """Movies in which one patch of 50 to 54 px carried more energy than the 30 cells of 17 px."""
+    movie = simulate_movie("one_photon", shape=(n_frames, 128, 128), seed=seed).movie.astype(np.float32)
+    result = estimate(movie, all_inside(movie))
+    assert result.diameter_px == pytest.approx(17, rel=0.15)
+    assert result.n_seeds >= 10
+    assert result.warnings == ()
+
+
+def test_faint_cells_are_measured() -> None:
+    """Cells that hardly rise above the noise are not taken for none."""
+    movie = simulate_movie("two_photon", shape=(600, 128, 128), cell_diameter_px=14, snr=0.8, seed=7010).movie
+    assert estimate(movie.astype(np.float32), all_inside(movie)).diameter_px == pytest.approx(16, rel=0.15)
+
+
+@pytest.mark.parametrize("kind", ["one_photon", "two_photon"])
+def test_background_alone_gives_the_default_and_says_so(kind: str) -> None:
+    """It goes down as far as up."""
+    movie = simulate_movie(kind, shape=(600, 96, 96), n_cells=0, seed=3).movie.astype(np.float32)
+    result = estimate(movie, all_inside(movie))
+    assert result.diameter_px == FALLBACK_DIAMETER_PX
+    assert "cell_diameter_px" in result.warnings[0]
+
+
+def test_a_lone_cell_is_measured_and_the_user_told() -> None:
+    """One spot is poor evidence, but the best there is."""
+    movie = cells(12, (300, 40, 40))
+    assert len(find_spots(ProbeFrames(movie, all_inside(movie)), 12).peaks) == 1
+    result = estimate(movie, all_inside(movie))
+    assert result.diameter_px == pytest.approx(12, rel=0.15)
+    assert any("one or two" in warning for warning in result.warnings)
+
+
+def test_what_the_border_cuts_does_not_narrow_the_estimate() -> None:
+    """Cells in the middle and twice as many of which half is outside."""
+    movie = cells(14, (300, 130, 130), seed=3)[:, 17:113, 17:113]
+    spots = find_spots(ProbeFrames(movie, all_inside(movie)), 14)
+    reach = np.minimum(spots.centres, 95 - spots.centres).min(axis=1)
+    assert spots.whole[reach > 9].all()
+    assert not spots.whole[reach < 3].any()
+    assert (reach < 3).sum() >= 2
+    assert estimate(movie, all_inside(movie)).diameter_px == pytest.approx(14, rel=0.08)
+
+
+def test_joins_of_blocks_are_minded() -> None:
+    """What faded from one block to the next are no spots that go up, and a transient ends with its block."""
+    starts, n_frames = (0, 400, 800), 1200
+    faded = np.repeat([3.0, 0.0, 0.0], 400)[:, None, None].astype(np.float32)
+    y, x = np.mgrid[:96, :96]
+    still = sum(np.exp(-((y - r) ** 2 + (x - c) ** 2) / 6.0**2) for r in (20, 50, 76) for c in (20, 50, 76))
+    noise = np.random.default_rng(1).standard_normal((n_frames, 96, 96), np.float32)
+    movie = noise + 20 * faded * still.astype(np.float32)
+    assert estimate(movie, all_inside(movie)).n_seeds > 0
+    assert estimate(movie, all_inside(movie), starts=starts).n_seeds == 0
+    frames, _, _ = ProbeFrames(movie, all_inside(movie), starts).binned(1)
+    assert np.abs(frames.mean(axis=0)).max() < 0.3
+
+
+def test_decay_over_blocks_is_that_within_them() -> None:
+    """Blocks at levels far apart; each alone says the same."""
+    rng = np.random.default_rng(2)
+    lag = np.arange(100)
+    events = (rng.random((20, 1500)) < 0.02).astype(float)
+    traces = np.stack([np.convolve(e, np.exp(-lag / 7))[:1500] for e in events]).astype(np.float32)
+    apart = traces + np.repeat([0.0, 9.0, -5.0], 500).astype(np.float32)
+    together = decay(apart, (0, 500, 1000))
+    assert np.median(together) == pytest.approx(7, rel=0.15)
+    np.testing.assert_allclose(together, decay(traces, (0, 500, 1000)), rtol=1e-3)
+
+
+def test_narrow_trials_are_left_out_where_they_cannot_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They cost most of the time: of cells of 16 px, no trial below 4 px is made."""
+    tried: list[float] = []
+
+    def spy(probe: ProbeFrames, trial_px: float) -> Spots:
+        tried.append(trial_px)
+        return find_spots(probe, trial_px)
+
+    monkeypatch.setattr(probe_size, "find_spots", spy)
+    movie = cells(16, (150, 160, 160))
+    assert estimate(movie, all_inside(movie)).diameter_px == pytest.approx(16, rel=0.12)
+    assert min(tried) > 4
 
 
 @pytest.mark.parametrize("shape", [(1000, 64, 64), (300, 8, 8), (300, 1, 1), (300, 3, 400), (20, 32, 32), (0, 9, 9)])
@@ -169,7 +277,7 @@ def test_constant_movies_give_defaults(value: float) -> None:
 @pytest.mark.parametrize("given", [0.5, 11.0, 400.0])
 def test_a_given_diameter_stays(given: float) -> None:
     """However odd it is."""
-    movie = cells(11)
+    movie = cells(11, (400, 80, 80))
     result = estimate(movie, all_inside(movie), given)
     assert result.diameter_px == given
     assert result.decay_frames >= 1
@@ -215,9 +323,11 @@ def test_the_area_of_a_ring_has_its_hole() -> None:
 
 
 def test_weighted_median() -> None:
-    """Half of the weight on either side."""
+    """Half of the weight on either side, with half of a value's own weight on each; between values on a line."""
     assert weighted_median(np.asarray([3.0, 1.0, 2.0]), np.asarray([1.0, 1.0, 5.0])) == 2
-    assert weighted_median(np.asarray([3.0, 1.0, 2.0]), np.asarray([9.0, 1.0, 5.0])) == 3
+    assert weighted_median(np.asarray([3.0, 1.0, 2.0]), np.asarray([20.0, 1.0, 5.0])) == pytest.approx(2 + 9.5 / 12.5)
+    assert weighted_median(np.asarray([4.0, 1.0, 2.0, 3.0]), np.ones(4)) == 2.5
+    assert weighted_median(np.asarray([7.0]), np.asarray([0.1])) == 7
 
 
 @pytest.mark.parametrize(
@@ -225,15 +335,15 @@ def test_weighted_median() -> None:
     [("sim_2p_crowded", 9.7), ("sim_2p_rings", 12.3), ("sim_1p_background", 6.0), ("sim_1p_full", 13.0)],
 )
 def test_benchmark_movies(shared_data: Path, name: str, decay_frames: float) -> None:
-    """Diameter to 15 %, decay (of the true traces' autocovariance) to 20 %, by the same code for all."""
+    """Diameter to 12 %, decay (of the true traces' autocovariance) to 25 %, by the same code for all."""
     import h5py
 
     with h5py.File(shared_data / f"{name}.h5") as file:
         movie = file["movie"][:1000].astype(np.float32)
         diameter = float(file.attrs["cell_diameter_px"])
     result = estimate(movie, all_inside(movie))
-    assert result.diameter_px == pytest.approx(diameter, rel=0.15)
-    assert result.decay_frames == pytest.approx(decay_frames, rel=0.2)
+    assert result.diameter_px == pytest.approx(diameter, rel=0.12)
+    assert result.decay_frames == pytest.approx(decay_frames, rel=0.25)
 
 
 @pytest.mark.parametrize(("name", "largest"), [("real_2p_mouse_small", 3.5), ("real_1p_pfc_tiny", 4.0)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import gpucells.tiles.frames
 from gpucells.model.movie import Movie
 from gpucells.tiles.frames import blocks, blocks_within, frames_per_block, hold_small, probe
 
@@ -54,11 +55,15 @@ def test_blocks_within_bring_their_neighbours(samples, as_movie, margin) -> None
     assert own[-1].stop == 43
 
 
-def test_a_probe_is_consecutive_frames_evenly_spread(samples, as_movie) -> None:
+def test_a_probe_is_consecutive_frames_evenly_spread(samples, as_movie, monkeypatch) -> None:
+    monkeypatch.setattr(gpucells.tiles.frames, "SHORTEST_BLOCK", 4)
     parts = probe(as_movie(samples), 12)
     assert [len(part) for part in parts] == [4, 4, 4]
     for part, start in zip(parts, (0, 19, 39), strict=True):
         np.testing.assert_array_equal(part, samples[start : start + 4])
+    assert [len(part) for part in probe(as_movie(samples), 11)] == [5, 5]  # no block is too short to see a transient
+    (middle,) = probe(as_movie(samples), 7)
+    np.testing.assert_array_equal(middle, samples[18:25])
     (whole,) = probe(as_movie(samples), 43)
     np.testing.assert_array_equal(whole, samples)
 
