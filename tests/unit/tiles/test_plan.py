@@ -27,11 +27,11 @@ def planned(movie: Any, values: dict[str, Any] | None = None, **run: Any) -> pla
 def test_what_is_not_given_is_estimated(simulated) -> None:
     plan = planned(simulated.movie)
     assert 2 * plan.radius_px == pytest.approx(12, rel=0.2)  # cells were drawn 12 px wide
-    assert plan.factor == 1  # a decay of 8 frames is estimated a little short, and 5 frames must be left of it
+    assert plan.factor == 2  # of a decay of 8 frames, and about 5 are wanted
     assert len(plan.tiles) == 1
     assert plan.device == "cpu"
     record = plan.record(RunSettings.from_values({}))
-    assert record["estimated"] == {"cell_diameter_px": 2 * plan.radius_px, "downsample_time_by": 1}
+    assert record["estimated"] == {"cell_diameter_px": 2 * plan.radius_px, "downsample_time_by": 2}
     assert {"run", "extract", "estimated"} == record.keys()
 
 
@@ -67,7 +67,7 @@ def test_a_long_movie_is_not_read_whole(simulated, monkeypatch) -> None:
 
     monkeypatch.setattr(type(movie), "read", counting)
     make_plan(movie, "extract", RunSettings.from_values({}), {})
-    assert read == [20, 20, 20]
+    assert read == [60]  # in a row: three blocks of 20 would each be too short to see a transient
 
 
 def test_lines_say_what_would_be_done_with_sizes_in_bytes(simulated) -> None:
