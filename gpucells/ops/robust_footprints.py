@@ -144,6 +144,32 @@ def _step(n, s, gradient, curvature, energy, step):  # type: ignore[no-untyped-d
     return largest
 
 
+@numba.njit(cache=True, fastmath=True, error_model="numpy")
+def _newton(  # type: ignore[no-untyped-def]
+    y, m, rows, s, n, kappa, penalty, norms, n_steps, tolerance, best, step, clipped, share, gradient, curvature
+):
+    """Solve one pixel's problem from ``s``; the answer is in ``best``."""
+    best[:n] = s[:n]
+    best_loss = 1e300
+    safe = np.float32(1)
+    for iteration in range(n_steps + 1):
+        loss = _measure(y, m, rows, s, n, kappa, safe, clipped, share, gradient, curvature)
+        for k in range(n):
+            loss += penalty[k] * s[k]
+            gradient[k] -= penalty[k]
+        if loss > best_loss * (1 + WORSE):  # taken back; measured again for a step that cannot overshoot
+            safe = np.float32(1)
+            s[:n] = best[:n]
+            continue
+        safe = np.float32(0)
+        best_loss = loss
+        best[:n] = s[:n]
+        if iteration == n_steps or _step(n, s, gradient, curvature, norms, step) < tolerance:
+            break
+        for k in range(n):
+            s[k] += step[k]
+
+
 @numba.njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
 def _solve(  # type: ignore[no-untyped-def]
     movie,
@@ -176,6 +202,7 @@ def _solve(  # type: ignore[no-untyped-def]
         gradient = np.empty(widest, np.float32)
         curvature = np.empty((widest, widest), np.float32)
         norms = np.empty(widest, np.float32)
+        weight = np.empty(widest, np.float32)
         s = np.empty(widest, np.float32)
         best = np.empty(widest, np.float32)
         step = np.empty(widest, np.float32)
@@ -189,26 +216,12 @@ def _solve(  # type: ignore[no-untyped-def]
                 for t in range(m):
                     rows[k, t] = trace[frames[t]]
                 norms[k] = energy[cells[first + k]]
+                weight[k] = penalty[cells[first + k]]
                 s[k] = max(values[first + k], np.float32(0))
-                best[k] = s[k]
-            best_loss = 1e300
-            safe = np.float32(1)
-            for iteration in range(n_steps + 1):
-                loss = _measure(y, m, rows, s, n, kappa[p], safe, clipped, share, gradient, curvature)
-                for k in range(n):
-                    loss += penalty[cells[first + k]] * s[k]
-                    gradient[k] -= penalty[cells[first + k]]
-                if loss > best_loss * (1 + WORSE):  # taken back; measured again for a step that cannot overshoot
-                    safe = np.float32(1)
-                    s[:n] = best[:n]
-                    continue
-                safe = np.float32(0)
-                best_loss = loss
-                best[:n] = s[:n]
-                if iteration == n_steps or _step(n, s, gradient, curvature, norms, step) < tolerance:
-                    break
-                for k in range(n):
-                    s[k] += step[k]
+            _newton(
+                y, m, rows, s, n, kappa[p], weight, norms, n_steps, tolerance, best, step, clipped, share, gradient,
+                curvature,
+            )  # fmt: skip
             for k in range(n):
                 out[first + k] = best[k]
     return out

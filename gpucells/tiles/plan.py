@@ -14,17 +14,15 @@ from gpucells.errors import InputError, MissingFileError
 from gpucells.io.open_movie import open_movie
 from gpucells.methods.registry import Background, Method, MethodSettings, find_method
 from gpucells.model.movie import Movie
-from gpucells.ops.difference_noise import frame_noise
 from gpucells.preprocess.estimate import estimate
 from gpucells.preprocess.mask import check_mask
 from gpucells.settings import RunSettings
-from gpucells.tiles.frames import BLOCK_BYTES, probe
+from gpucells.tiles.frames import BLOCK_BYTES
 from gpucells.tiles.grid import BYTES_PER_SAMPLE, HALO_RADII, Tile, plan_tiles
+from gpucells.tiles.look import look_at
 
 Float32 = NDArray[np.float32]
 
-PROBE_FRAMES = 1500  # enough for a noise estimate of 3 % and some transients of every active cell
-PROBE_BYTES = 256 * 2**20
 FEWEST_FRAMES = 30  # below, neither noise nor transients can be told
 RESERVED_BYTES = 350 * 2**20  # Python, the libraries and compiled code
 
@@ -137,18 +135,12 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
             f"cells need at least {FEWEST_FRAMES} to tell them from noise",
         )
     budget = run.memory_bytes or free_host_memory_bytes() // 2
-    frame_bytes = 4 * movie.height * movie.width
-    n_probe = max(FEWEST_FRAMES, min(PROBE_FRAMES, PROBE_BYTES // frame_bytes))
-    blocks = probe(movie, n_probe)
-    starts = [0, *np.cumsum([len(block) for block in blocks[:-1]]).tolist()]
-    seen = np.concatenate(blocks)
-    np.nan_to_num(seen, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    seen = look_at(movie, FEWEST_FRAMES)
     mask = _read_mask(run.mask, (movie.height, movie.width))
-    inside = (seen.max(axis=0) > seen.min(axis=0)) & mask
+    inside = seen.varies & mask
     if not inside.any():
-        raise InputError(f"{movie.source}: no pixel of {len(seen)} frames varies", "is the right dataset read?")
-    estimated = estimate(seen, inside, run.cell_diameter_px, starts)
-    noise = frame_noise(seen)
+        raise InputError(f"{movie.source}: no pixel of {len(seen.frames)} frames varies", "is the right dataset read?")
+    estimated = estimate(seen.frames, inside, run.cell_diameter_px, seen.starts)
     radius = estimated.diameter_px / 2
     factor = settings.downsample_time_by
     if factor is None:
@@ -165,7 +157,7 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
         device,
         radius,
         factor,
-        noise.astype(np.float32),
+        seen.noise,
         mask,
         tiles,
         budget,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from reference.planted import transients
 
-from gpucells.ops.difference_noise import difference_noise, frame_noise
+from gpucells.ops.difference_noise import difference_noise
 
 RNG = np.random.default_rng(0)
 
@@ -41,13 +41,3 @@ def test_some_of_the_differences_tell_nearly_as_much() -> None:
     np.testing.assert_allclose(found, 2, rtol=0.2)
     assert found.std() / 2 < 0.07
     assert not np.array_equal(found, difference_noise(traces))
-
-
-def test_frames_have_the_noise_of_their_pixels() -> None:
-    frames = np.random.default_rng(4).normal(0, 3, (400, 4, 5)).astype(np.float32)
-    frames[:, 2, 2] = 7
-    frames[200:] += 50  # a joint
-    found = frame_noise(frames)
-    np.testing.assert_allclose(found, difference_noise(np.moveaxis(frames, 0, -1)), rtol=0.02)
-    assert found[2, 2] == 0
-    assert (frame_noise(frames[:2]) == 0).all()

@@ -55,7 +55,7 @@ def test_noise_is_the_movies_at_the_full_rate() -> None:
 
 
 def test_a_long_movie_is_not_read_whole(simulated, monkeypatch) -> None:
-    monkeypatch.setattr(plan_module, "PROBE_BYTES", 60 * 4 * 64 * 64)
+    monkeypatch.setattr("gpucells.tiles.look.BYTES", 60 * 4 * 64 * 64)
     movie = gpucells.open_movie(simulated.movie)
     read: list[int] = []
     original = type(movie).read
