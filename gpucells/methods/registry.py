@@ -12,6 +12,7 @@ from gpucells.settings import Preset, nearest
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from scipy import sparse
 
     from gpucells.model.components import Components
     from gpucells.ops.bilinear import Bilinear
@@ -43,6 +44,9 @@ class Background(Protocol):
 
     def on(self, rows: slice, columns: slice) -> Bilinear:
         """Return the nodes on a box of the image."""
+
+    def at_nodes_of(self, fine: Any) -> sparse.csr_array:
+        """Return these nodes' images at the nodes of another grid, ``(n_nodes, n_fine_nodes)``."""
 
 
 class TraceSolver(Protocol):
@@ -76,7 +80,8 @@ class Method:
     settings : callable
         Settings of a preset with values on top.
     background : callable
-        Nodes of the background field: of the image's shape, the cell radius (px) and the settings.
+        Nodes of the background field, of the image's shape, the cell radius (px) and the settings: while cells are
+        looked for, and once they are known.
     solve : callable
         Footprints and traces of one tile.
     trace_solver : callable
@@ -86,7 +91,7 @@ class Method:
     name: str
     title: str
     settings: Callable[[Preset, dict[str, Any]], MethodSettings]
-    background: Callable[[tuple[int, int], float, Any], Background]
+    background: Callable[[tuple[int, int], float, Any], tuple[Background, Background]]
     solve: Callable[..., Components]
     trace_solver: Callable[..., TraceSolver]
 

@@ -72,8 +72,8 @@ class Plan:
         floor = averaged * np.float32(0.5 * np.sqrt(self.factor))
         return np.where(inside.ravel(), np.maximum(self.noise.ravel(), floor), np.float32(np.inf)).astype(np.float32)
 
-    def background(self) -> Background:
-        """Nodes of the background field over the whole image."""
+    def background(self) -> tuple[Background, Background]:
+        """Nodes of the background field over the whole image: while cells are looked for, and once they are known."""
         return self.method.background((self.movie.height, self.movie.width), self.radius_px, self.settings)
 
     def record(self, run: RunSettings) -> dict[str, object]:

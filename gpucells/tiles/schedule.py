@@ -20,7 +20,7 @@ Float32 = NDArray[np.float32]
 
 def whole_image_nodes(plan: Plan) -> Bilinear:
     """Return the background's nodes over the whole image, none where there is no background."""
-    return plan.background().on(slice(0, plan.movie.height), slice(0, plan.movie.width))
+    return plan.background()[1].on(slice(0, plan.movie.height), slice(0, plan.movie.width))
 
 
 def solve_tiles(
@@ -53,7 +53,8 @@ def solve_tiles(
     correlation : numpy.ndarray
         ``(height, width)`` local correlation image.
     """
-    grid = plan.background()
+    coarse, fine = plan.background()
+    in_fine = coarse.at_nodes_of(fine)
     parts = []
     correlation = np.zeros(summary.mean.shape, np.float32)
     n_tiles = len(working.tiles)
@@ -69,8 +70,9 @@ def solve_tiles(
         with clock.stage("find and refine cells"):
             parts.append(
                 plan.method.solve(
-                    movie, summary.inside[tile.rows, tile.columns], grid.on(tile.rows, tile.columns),
+                    movie, summary.inside[tile.rows, tile.columns], fine.on(tile.rows, tile.columns),
                     plan.radius_px, plan.settings, report, start, hold,
+                    (coarse.on(tile.rows, tile.columns), in_fine),
                 )
             )  # fmt: skip
     return parts, correlation

@@ -7,6 +7,7 @@ import pytest
 from reference.planted import footprints
 from scipy import sparse
 
+from gpucells.methods.extract import background
 from gpucells.methods.extract.background import LARGEST_GAIN, HatGrid, denoise_field, shrink_gain
 from gpucells.methods.extract.settings import ExtractSettings
 
@@ -97,11 +98,51 @@ def test_frames_that_are_averages_have_less_noise_to_lose() -> None:
 
 def test_no_background_is_no_hats() -> None:
     settings = ExtractSettings(background="none")
-    grid = HatGrid.for_settings((30, 40), 5.0, settings)
-    assert grid.n_hats == 0
-    assert grid.on(slice(0, 10), slice(5, 40)).images().shape == (0, 350)
-    local = HatGrid.for_settings((30, 40), 5.0, ExtractSettings(background_spacing=2.0))
-    np.testing.assert_array_equal(local.rows, HatGrid.over((30, 40), 10.0).rows)
+    for grid in HatGrid.for_settings((30, 40), 5.0, settings):
+        assert grid.n_hats == 0
+        assert grid.on(slice(0, 10), slice(5, 40)).images().shape == (0, 350)
+        assert grid.at_nodes_of(grid).shape == (0, 0)
+
+
+def test_final_nodes_are_as_the_settings_say_and_never_further_apart() -> None:
+    settings = ExtractSettings(background_spacing=4.0, trace_background_spacing=2.0)
+    for grid, spacing in zip(HatGrid.for_settings((90, 120), 5.0, settings), (20.0, 10.0), strict=True):
+        np.testing.assert_array_equal(grid.rows, HatGrid.over((90, 120), spacing).rows)
+        np.testing.assert_array_equal(grid.columns, HatGrid.over((90, 120), spacing).columns)
+    wide = ExtractSettings(background_spacing=2.5, trace_background_spacing=6.0)
+    first, final = HatGrid.for_settings((90, 120), 5.0, wide)
+    np.testing.assert_array_equal(first.rows, final.rows)
+
+
+def test_a_coarse_field_is_the_same_at_the_nodes_of_a_finer_one() -> None:
+    coarse = HatGrid(np.array([0.0, 12, 24]), np.array([0.0, 10, 20]))
+    fine = HatGrid(np.linspace(0, 24, 5), np.linspace(0, 20, 7))  # rows in halves of the coarse ones, columns in thirds
+    rng = np.random.default_rng(0)
+    field = rng.normal(size=(coarse.n_hats, 3))
+    passed = coarse.at_nodes_of(fine).T @ field
+    whole = (slice(0, 25), slice(0, 21))
+    drawn = (coarse.on(*whole).images().T @ field).reshape(25, 21, 3)
+    again = (fine.on(*whole).images().T @ passed).reshape(25, 21, 3)
+    np.testing.assert_allclose(again, drawn, atol=1e-5)
+    odd = HatGrid.over((25, 21), 7.0)  # not every coarse node is one of these: the same at their own nodes only
+    there = tuple(np.ix_(odd.rows[:1].astype(int), odd.columns[[0, -1]].astype(int)))
+    again = (odd.on(*whole).images().T @ (coarse.at_nodes_of(odd).T @ field)).reshape(25, 21, 3)
+    np.testing.assert_allclose(again[there], drawn[there], atol=1e-5)
+
+
+@pytest.mark.parametrize("hats_at_once", [7, 40])
+def test_variances_of_hats_piece_by_piece_are_those_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch, hats_at_once: int
+) -> None:
+    shape = (60, 70)
+    hats = HatGrid.over(shape, 6.0).on(slice(0, 60), slice(0, 70)).images()
+    cells = footprints(shape, [(10, 10), (14, 15), (30, 40), (33, 44), (50, 60)])
+    both = sparse.csr_array(sparse.vstack([cells, hats]))
+    whole = background._hat_variance(both, 5)
+    np.testing.assert_allclose(whole, np.diag(np.linalg.inv((both @ both.T).toarray()))[5:], rtol=1e-3)
+    monkeypatch.setattr(background, "MOST_AT_ONCE", 10)
+    monkeypatch.setattr(background, "HATS_AT_ONCE", hats_at_once)
+    np.testing.assert_allclose(background._hat_variance(both, 5), whole, rtol=0.01)
 
 
 def test_hats_that_miss_the_tile_stay_as_they_are() -> None:

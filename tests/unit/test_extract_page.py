@@ -68,6 +68,6 @@ def test_the_settings_that_rows_point_to_exist(page: str) -> None:
 def test_what_the_page_says_of_presets_is_so(page: str) -> None:
     two, one = (ExtractSettings.for_preset(preset, {}) for preset in ("two_photon", "one_photon"))
     different = {name for name in ExtractSettings.model_fields if getattr(two, name) != getattr(one, name)}
-    assert different == {"background_spacing", "max_eccentricity"}
+    assert different == {"background_spacing", "trace_background_spacing", "max_eccentricity"}
     for name in different:
         assert f"`{name} = {getattr(one, name):g}`" in page

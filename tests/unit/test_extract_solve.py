@@ -219,3 +219,25 @@ def test_given_footprints_are_the_start() -> None:
     np.testing.assert_array_equal(agreement.argmax(axis=1), np.arange(4))
     for ours, theirs in zip(components.traces, traces, strict=False):
         assert np.corrcoef(ours, theirs)[0, 1] > 0.97
+
+
+def test_light_that_bends_within_a_coarse_node_stays_out_of_the_final_traces() -> None:
+    movie, truth, traces = planted()
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]] - 23.5
+    slow = np.sin(np.arange(N_FRAMES) / 25)
+    movie += ((np.cos(y / 5) * np.cos(x / 5))[:, :, None] * slow).astype(np.float32)
+    coarse, fine = HatGrid.over(SHAPE, 16.0), HatGrid.over(SHAPE, 8.0)
+    whole = slice(0, SHAPE[0]), slice(0, SHAPE[1])
+    inside, settings = np.ones(SHAPE, bool), ExtractSettings(max_iter=3)
+    worst = {}
+    for name, hold in (("refined", False), ("held", True)):
+        start = None if name == "refined" else sparse.csr_array(truth.astype(np.float32))
+        for two in (False, True):
+            levels = (coarse.on(*whole), coarse.at_nodes_of(fine)) if two else None
+            hats = (fine if two else coarse).on(*whole)
+            found = solve(movie.copy(), inside, hats, RADIUS, settings, lambda *event: None, start, hold, levels)
+            assert found.field.shape == (hats.shape[0], N_FRAMES)
+            best = cosine(found.footprints.toarray(), truth).argmax(axis=0)
+            worst[name, two] = min(np.corrcoef(found.traces[best[i]], traces[i])[0, 1] for i in range(len(CENTRES)))
+    for name in ("refined", "held"):
+        assert worst[name, False] < 0.965 < 0.97 < worst[name, True], worst

@@ -19,8 +19,10 @@ def test_every_method_has_what_a_run_asks_of_it(name: str, preset: str) -> None:
     assert settings.min_tau_after_downsampling > 0
     assert settings.trace_output_option
     assert settings.model_dump()["downsample_time_by"] == 3
-    nodes = method.background((20, 30), 4.0, settings).on(slice(0, 20), slice(10, 30)).images()
-    assert nodes.shape[1] == 20 * 20
+    coarse, fine = method.background((20, 30), 4.0, settings)
+    for nodes in (coarse, fine):
+        assert nodes.on(slice(0, 20), slice(10, 30)).images().shape[1] == 20 * 20
+    assert coarse.at_nodes_of(fine).shape == tuple(n.on(slice(0, 1), slice(0, 1)).n_nodes for n in (coarse, fine))
     assert callable(method.solve)
     assert callable(method.trace_solver)
 
@@ -28,7 +30,8 @@ def test_every_method_has_what_a_run_asks_of_it(name: str, preset: str) -> None:
 def test_no_background_has_no_nodes() -> None:
     method = find_method("extract")
     settings = method.settings("two_photon", {"background": "none"})
-    assert method.background((20, 30), 4.0, settings).on(slice(0, 20), slice(0, 10)).images().shape == (0, 200)
+    for nodes in method.background((20, 30), 4.0, settings):
+        assert nodes.on(slice(0, 20), slice(0, 10)).images().shape == (0, 200)
 
 
 @pytest.mark.parametrize(("name", "hint"), [("extrct", "did you mean 'extract'"), ("zzz", "one of extract")])

@@ -31,7 +31,16 @@ class ExtractSettings(Settings):
         "local", description="local: a smooth field of light, solved together with the cells; none: cells alone"
     )
     background_spacing: float = Field(
-        4.0, ge=2.0, le=20.0, description="distance of the background's nodes, in cell radii"
+        4.0,
+        ge=2.0,
+        le=20.0,
+        description="distance of the background's nodes while cells are found and refined, in cell radii",
+    )
+    trace_background_spacing: float = Field(
+        2.0,
+        ge=1.0,
+        le=20.0,
+        description="the same once footprints are settled, for the final traces; background_spacing where that is less",
     )
     baseline_quantile: float = Field(
         0.5, ge=0.0, le=1.0, description="quantile of a pixel's trace that is its baseline"
@@ -103,6 +112,6 @@ class ExtractSettings(Settings):
         presets: dict[Preset, dict[str, Any]] = {
             "two_photon": {},
             # brighter, finer background; what is elongated is a vessel (section 4 of the original's tutorials)
-            "one_photon": {"background_spacing": 3.0, "max_eccentricity": 3.0},
+            "one_photon": {"background_spacing": 3.0, "trace_background_spacing": 3.0, "max_eccentricity": 3.0},
         }
         return cls.from_values(presets[preset] | values)

@@ -106,6 +106,7 @@ def solve(
     report: Stage,
     start: sparse.csr_array | None = None,
     hold: bool = False,
+    coarse: tuple[Bilinear, sparse.csr_array] | None = None,
 ) -> Components:
     """Find and refine the cells of one tile.
 
@@ -116,7 +117,7 @@ def solve(
     inside : numpy.ndarray
         ``(height, width)`` bool, the pixels that carry signal; those that are not finite in every frame do not count.
     nodes : Bilinear
-        Nodes of the background field on this tile.
+        Nodes of the background field on this tile, as the result has it.
     radius_px : float
         Cell radius (px).
     settings : ExtractSettings
@@ -127,12 +128,15 @@ def solve(
         ``(n_cells, n_pixels)`` footprints to start from instead of finding.
     hold : bool
         Leave them as they are: solve traces and background only, and judge no one.
+    coarse : tuple of Bilinear and scipy.sparse.csr_array, optional
+        Nodes of a coarser field, on which cells are found and refined, and what each is at the final nodes,
+        ``(n_coarse, n_nodes)``. The one field all along where not given.
 
     Returns
     -------
     Components
     """
-    state = _prepare(movie, inside & finite_pixels(movie), nodes, radius_px, settings)
+    state = _prepare(movie, inside & finite_pixels(movie), coarse[0] if coarse else nodes, radius_px, settings)
     if start is not None:  # cells that are known keep their light out of the background from the beginning
         _set_footprints(state, start)
     if settings.background == "local":
@@ -149,6 +153,8 @@ def solve(
             break
         _refine_once(state, strictness_of(round_, settings.max_iter))
         report("refine", round_ + 1, settings.max_iter, "rounds")
+    if coarse is not None:
+        _refine_field(state, nodes, coarse[1], lower=0.0 if hold else -np.inf)
     return _components(state)
 
 
@@ -187,17 +193,21 @@ def _prepare(
     n_pixels = height * width
     if settings.background == "none":
         nodes = Bilinear.none(height, width)
-    masked = sparse.csr_array(nodes.images() @ sparse.diags_array(live.astype(np.float32)), dtype=np.float32)
     state = State(
         flat, noise, live.reshape(height, width), (height, width), radius_px, settings,
-        nodes, masked,
+        nodes, _masked(nodes, live),
         sparse.csr_array((0, n_pixels), dtype=np.float32),
         np.zeros((0, n_frames), np.float32), np.zeros((0, n_frames), np.float32),
         np.ones(n_pixels, np.float32), np.zeros(n_pixels, np.float32), offset,
     )  # fmt: skip
-    state.hats.eliminate_zeros()
     state.field = np.zeros((state.hats.shape[0], n_frames), np.float32)
     return state
+
+
+def _masked(nodes: Bilinear, live: NDArray[np.bool_]) -> sparse.csr_array:
+    hats = sparse.csr_array(nodes.images() @ sparse.diags_array(live.ravel().astype(np.float32)), dtype=np.float32)
+    hats.eliminate_zeros()
+    return hats
 
 
 def _set_footprints(state: State, footprints: sparse.csr_array) -> None:
@@ -336,6 +346,23 @@ def _measure(
         state.movie, footprints, state.traces, state.noise, known, state.offset, state.inside, state.radius_px, cells
     )
     return {name: column[cells] for name, column in columns.items()} | {"event_correlation": seen}
+
+
+def _refine_field(state: State, nodes: Bilinear, at_nodes: sparse.csr_array, lower: float) -> None:
+    """Go over to the final nodes, from what the field is there, and settle; footprints stay."""
+    if state.nodes.n_nodes == 0:
+        return
+    state.field = np.asarray(at_nodes.T @ state.field, np.float32)
+    state.nodes, state.hats = nodes, _masked(nodes, state.inside)
+    _solve_traces(state, lower=0.0)
+    _solve_gain(state)
+    _solve_traces(state, lower=lower)
+
+
+def _keep(state: State, which: NDArray[np.bool_]) -> None:
+    if not which.all():
+        state.footprints = sparse.csr_array(state.footprints[which])
+        state.traces = state.traces[which]
 
 
 def _components(state: State) -> Components:
