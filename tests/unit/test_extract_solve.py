@@ -236,7 +236,7 @@ def test_light_that_bends_within_a_coarse_node_stays_out_of_the_final_traces() -
             levels = (coarse.on(*whole), coarse.at_nodes_of(fine)) if two else None
             hats = (fine if two else coarse).on(*whole)
             found = solve(movie.copy(), inside, hats, RADIUS, settings, lambda *event: None, start, hold, levels)
-            assert found.field.shape == (hats.shape[0], N_FRAMES)
+            assert found.field.shape == (hats.n_nodes, N_FRAMES)
             best = cosine(found.footprints.toarray(), truth).argmax(axis=0)
             worst[name, two] = min(np.corrcoef(found.traces[best[i]], traces[i])[0, 1] for i in range(len(CENTRES)))
     for name in ("refined", "held"):
