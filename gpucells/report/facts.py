@@ -149,17 +149,21 @@ def trace_noise(traces: Float32) -> Float32:
     """Return each trace's noise, ``(n_cells,)``: from the median absolute difference of successive samples.
 
     A difference of two samples has √2 of their noise, and the median absolute value of a normal variable is 0.6745 of
-    its standard deviation. Transients last longer than a sample and so hardly count. A trace without noise gets 1.
+    its standard deviation. Transients last longer than a sample and so hardly count. Many methods cut a trace off at a
+    floor, where it has no noise: only samples above the lowest value count. A trace without noise gets 1.
     """
     noise = np.ones(len(traces), dtype=np.float32)
     if traces.shape[1] < 2:
         return noise
     step = max(1, _BLOCK_SAMPLES // traces.shape[1])
     for start in range(0, len(traces), step):
-        change = np.abs(np.diff(traces[start : start + step], axis=1))
-        known = np.isfinite(change).any(axis=0)  # a lost frame is one of all traces
-        if known.any():
-            noise[start : start + step] = np.median(np.nan_to_num(change[:, known]), axis=1) / (0.6745 * np.sqrt(2))
+        some = traces[start : start + step]
+        free = some > np.nanmin(np.where(np.isfinite(some), some, np.inf), axis=1, keepdims=True)  # a lost frame is not
+        counts = free[:, 1:] & free[:, :-1]
+        change = np.sort(np.where(counts, np.abs(np.diff(some, axis=1)), np.inf), axis=1)
+        middle = counts.sum(axis=1) // 2
+        known = counts.any(axis=1)
+        noise[start : start + step][known] = change[known, middle[known]] / (0.6745 * np.sqrt(2))
     noise[~(noise > 0)] = 1
     return noise
 

@@ -165,8 +165,9 @@ def test_an_interrupted_run_leaves_nothing_behind(
 
     with pytest.raises(KeyboardInterrupt):
         gpucells.extract_cells(
-            data / "movie.npy", progress=interrupt, cell_diameter_px=8, memory_bytes=cut_memory(simulated.movie, 55)
-        )
+            data / "movie.npy", progress=interrupt, cell_diameter_px=8, memory_bytes=cut_memory(simulated.movie, 55),
+            settings={"downsample_time_by": 2},
+        )  # fmt: skip
     assert seen[0], "the run was to need scratch files"
     assert not list(scratch.iterdir())
     assert [file.name for file in data.iterdir()] == ["movie.npy"]
@@ -246,7 +247,7 @@ def test_lost_frames_are_ignored_and_their_traces_nan(
     assert len(pairs) == found.accepted.sum() == cells.accepted.sum()
     for ours, theirs in pairs:
         both = cells.accepted_only().traces[ours][~gone], found.accepted_only().traces[theirs][~gone]
-        assert np.corrcoef(*both)[0, 1] > 0.97
+        assert np.corrcoef(*both)[0, 1] > 0.95  # other frames are averaged together
     gpucells.save_cells(cells, tmp_path / "cells.h5")
     np.testing.assert_array_equal(gpucells.load_cells(tmp_path / "cells.h5").traces, cells.traces)
     draw_report(cells, tmp_path / "r.png", tmp_path / "r.html")

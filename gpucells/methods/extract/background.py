@@ -25,6 +25,7 @@ Float32 = NDArray[np.float32]
 
 GAIN_PRIOR_VARIANCE = 0.04  # gains are 1 +- 0.2 where the movie does not say
 LARGEST_GAIN = 3.0
+FEWEST_GAPS, CLOSEST = 3, 0.6  # between nodes along an axis; share of the distance that is asked
 MOST_AT_ONCE = 1500  # cells and hats whose Gram matrix is inverted whole: 18 MB
 HATS_AT_ONCE, HOPS = 128, 2  # otherwise: hats a piece, and overlaps followed from them (3 or 4 nodes; error below 1 %)
 SPECTRUM_WIDTH = 3  # bins over which a hat's power spectrum is averaged before it is compared with the noise
@@ -45,8 +46,13 @@ class HatGrid:
 
     @classmethod
     def over(cls, image_shape: tuple[int, int], spacing_px: float) -> HatGrid:
-        """Spread nodes evenly, about ``spacing_px`` apart, at least two an axis."""
-        axes = (np.linspace(0, max(n - 1, 1), max(2, round(n / spacing_px) + 1)) for n in image_shape)
+        """Spread nodes evenly, about ``spacing_px`` apart.
+
+        At least two an axis; four where that puts them no closer than :data:`CLOSEST` of what is asked: light that
+        bends over a small image shows in fewer no more.
+        """
+        gaps = (max(1, round(n / spacing_px), min(FEWEST_GAPS, int(n / (CLOSEST * spacing_px)))) for n in image_shape)
+        axes = (np.linspace(0, max(n - 1, 1), gap + 1) for n, gap in zip(image_shape, gaps, strict=True))
         return cls(*axes)
 
     @classmethod

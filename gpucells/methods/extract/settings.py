@@ -99,11 +99,11 @@ class ExtractSettings(Settings):
     )
     trace_output_option: TraceOption = Field("baseline_adjusted", description="constraint of the final traces")
     trace_quantile: float = Field(
-        0.5,
+        0.25,
         ge=0.0,
         le=0.5,
-        description="quantile of the unconstrained trace that baseline_adjusted may not go below; the median is the "
-        "baseline of a cell that is silent half of the time",
+        description="quantile of the unconstrained trace that baseline_adjusted may not go below; .5, the median, is "
+        "nearer to the truth and makes one constant of half of the trace",
     )
 
     @classmethod

@@ -119,3 +119,12 @@ def test_readable() -> None:
     assert readable("spatial_corruption") == "spatial corruption"
     assert readable("size_px") == "size (px)"
     assert readable("snr") == "SNR"
+
+
+@pytest.mark.parametrize("quantile", [0.25, 0.5])
+def test_a_floor_is_no_noise(quantile: float) -> None:
+    traces = np.random.default_rng(5).normal(0, 2, (3, 4000)).astype(np.float32)
+    cut = np.maximum(traces, np.quantile(traces, quantile, axis=1, keepdims=True))
+    np.testing.assert_allclose(trace_noise(cut), 2, rtol=0.5)  # half of a normal distribution is narrower than all
+    cut[1] = 7
+    assert trace_noise(cut)[1] == 1
