@@ -54,6 +54,8 @@ class Components:
         Candidates that were dropped.
     warnings : tuple of str
         What the user should know.
+    nodes : numpy.ndarray, optional
+        Which of the grid's nodes the rows of ``field`` are; all of them where not given.
     """
 
     footprints: sparse.csr_array
@@ -65,3 +67,4 @@ class Components:
     quality: dict[str, Float32]
     rejected: Rejected
     warnings: tuple[str, ...] = dataclasses.field(default=())
+    nodes: NDArray[np.int64] | None = None

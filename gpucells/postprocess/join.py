@@ -15,7 +15,7 @@ from scipy import sparse
 
 from gpucells.model.components import Components, Rejected
 from gpucells.tiles.given_footprints import of_tile
-from gpucells.tiles.grid import Tile
+from gpucells.tiles.grid import Tile, core_weights
 
 Float32 = NDArray[np.float32]
 
@@ -71,10 +71,13 @@ def join_tiles(
     depth = np.concatenate([cells.depth[cells.kept] for cells in found])
     single = _singles(footprints, depth, owner)
     names = parts[0].quality
+    baseline, noise, gain = _join_maps(tiles, parts, image_shape)
     return Components(
         footprints=sparse.csr_array(footprints[single]),
         traces=_gather([part.traces for part in parts], found)[single],
-        **_join_maps(tiles, parts, image_shape),
+        baseline=baseline,
+        noise=noise,
+        gain=gain,
         field=_join_fields(tiles, parts, hats, image_shape),
         quality={name: _gather([part.quality[name] for part in parts], found)[single] for name in names},
         rejected=Rejected(
@@ -110,19 +113,22 @@ def _join_held(
             column[cells[mine]] = part.quality[name][mine]
     nobody = Rejected(footprints[:0], traces[:0], (), {name: np.zeros(0, np.float32) for name in quality})
     warnings = tuple(dict.fromkeys(warning for part in parts for warning in part.warnings))
+    baseline, noise, gain = _join_maps(tiles, parts, image_shape)
     return Components(
-        footprints=footprints, traces=traces, **_join_maps(tiles, parts, image_shape),
+        footprints=footprints, traces=traces, baseline=baseline, noise=noise, gain=gain,
         field=_join_fields(tiles, parts, hats, image_shape), quality=quality, rejected=nobody, warnings=warnings,
     )  # fmt: skip
 
 
-def _join_maps(tiles: list[Tile], parts: list[Components], image_shape: tuple[int, int]) -> dict[str, Float32]:
+def _join_maps(
+    tiles: list[Tile], parts: list[Components], image_shape: tuple[int, int]
+) -> tuple[Float32, Float32, Float32]:
     """Put the cores' baseline, noise and gain together."""
     maps = {name: np.zeros(image_shape, np.float32) for name in ("baseline", "noise", "gain")}
     for tile, part in zip(tiles, parts, strict=True):
         for name, image in maps.items():
             image[tile.core_rows, tile.core_columns] = getattr(part, name).reshape(tile.shape)[tile.core_within]
-    return {name: image.ravel() for name, image in maps.items()}
+    return maps["baseline"].ravel(), maps["noise"].ravel(), maps["gain"].ravel()
 
 
 def _gather(arrays: list[Float32], cells: list[_Cells]) -> Float32:
@@ -174,13 +180,10 @@ def _join_fields(
 
     At the edge of a halo a node is seen from one side only, and what is solved there says little.
     """
-    weight = np.empty((len(tiles), hats.shape[0]), np.float32)
-    for row, tile in zip(weight, tiles, strict=True):
-        core = np.zeros(image_shape, np.float32)
-        core[tile.core_rows, tile.core_columns] = 1
-        row[:] = hats @ core.ravel()
+    weight = core_weights(tiles, hats, image_shape)
     share = weight / np.maximum(weight.sum(axis=0), 1e-12)
-    total = np.zeros_like(parts[0].field)
+    total = np.zeros((hats.shape[0], parts[0].field.shape[1]), np.float32)
     for some, part in zip(share, parts, strict=True):
-        total += some[:, None] * part.field
+        nodes = slice(None) if part.nodes is None else part.nodes
+        total[nodes] += some[nodes, None] * part.field
     return total

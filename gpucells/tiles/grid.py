@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
 from gpucells.errors import DeviceMemoryError
+
+Float32 = NDArray[np.float32]
 
 HALO_RADII = 5.0  # a cell on the core's edge reaches 2 radii, its neighbours and their halos 3 more
 BYTES_PER_SAMPLE = 9.0  # the tile's movie and its filtered copy in float32, and an eighth for all that is small
@@ -73,6 +79,31 @@ def cut(image_shape: tuple[int, int], n_rows: int, n_columns: int, halo_px: int)
                 )
             )
     return tiles
+
+
+def core_weights(tiles: list[Tile], hats: sparse.csr_array, image_shape: tuple[int, int]) -> Float32:
+    """How much of each node of the background lies in each tile's core.
+
+    Parameters
+    ----------
+    tiles : list of Tile
+        Whose cores partition the image.
+    hats : scipy.sparse.csr_array
+        ``(n_hats, n_pixels)`` nodes over the whole image.
+    image_shape : tuple of int
+        ``(height, width)``.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n_tiles, n_hats)`` float32.
+    """
+    weights = np.empty((len(tiles), hats.shape[0]), np.float32)
+    for row, tile in zip(weights, tiles, strict=True):
+        core = np.zeros(image_shape, np.float32)
+        core[tile.core_rows, tile.core_columns] = 1
+        row[:] = hats @ core.ravel()
+    return weights
 
 
 def plan_tiles(image_shape: tuple[int, int], n_frames: int, halo_px: int, budget_bytes: int) -> list[Tile]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from gpucells.device.stage_clock import StageClock
 from gpucells.model.components import Components
 from gpucells.ops.bilinear import Bilinear
 from gpucells.tiles.given_footprints import of_tile
+from gpucells.tiles.grid import core_weights
 from gpucells.tiles.plan import Plan
 from gpucells.tiles.working_movie import Summary, WorkingMovie, each_tile
 
@@ -55,6 +57,7 @@ def solve_tiles(
     """
     coarse, fine = plan.background()
     in_fine = coarse.at_nodes_of(fine)
+    weights = core_weights(working.tiles, whole_image_nodes(plan).images(), summary.mean.shape)
     parts = []
     correlation = np.zeros(summary.mean.shape, np.float32)
     n_tiles = len(working.tiles)
@@ -68,13 +71,13 @@ def solve_tiles(
 
         start = None if given is None else of_tile(tile, given, plan.movie.width)[0]
         with clock.stage("find and refine cells"):
-            parts.append(
-                plan.method.solve(
-                    movie, summary.inside[tile.rows, tile.columns], fine.on(tile.rows, tile.columns),
-                    plan.radius_px, plan.settings, report, start, hold,
-                    (coarse.on(tile.rows, tile.columns), in_fine),
-                )
+            part = plan.method.solve(
+                movie, summary.inside[tile.rows, tile.columns], fine.on(tile.rows, tile.columns), plan.radius_px,
+                plan.settings, report, start, hold, (coarse.on(tile.rows, tile.columns), in_fine),
             )  # fmt: skip
+        nodes = np.flatnonzero(weights[index])  # the others are another tile's: a long movie's are too many to keep
+        parts.append(replace(part, field=part.field[nodes], nodes=nodes) if n_tiles > 1 else part)
+        del movie
     return parts, correlation
 
 

@@ -82,7 +82,7 @@ def test_bounds(results: dict[str, Cells]) -> None:
     assert (bound <= 0).all()
     assert (bound > free.min(axis=1)).all()
     at_bound = np.isclose(adjusted, bound[:, None], atol=1e-6).mean(axis=1)
-    assert at_bound.min() > 0.2  # the bound is the median: about half of the frames, less what a neighbour takes up
+    assert at_bound.min() > 0.1  # a quarter of the frames, less what a neighbour takes up
 
 
 def test_least_squares_options_solve_least_squares(small: dict[str, Any], results: dict[str, Cells]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import sparse
 
 from gpucells.model.components import Components, Rejected
 from gpucells.postprocess.join import join_tiles
-from gpucells.tiles.grid import Tile, cut
+from gpucells.tiles.grid import Tile, core_weights, cut
 
 SHAPE, N_FRAMES, RADIUS, HALO = (30, 60), 5, 4.0, 12
 
@@ -130,3 +131,14 @@ def test_four_tiles_meet_in_one_cell() -> None:
     tiles = cut(SHAPE, 2, 2, HALO)
     parts = [solved(tile, number, [(14.7, 29.7)]) for number, tile in enumerate(tiles, 1)]
     assert join_tiles(tiles, parts, SHAPE, RADIUS, hats()).traces[:, 0].tolist() == [400]
+
+
+def test_a_tile_may_bring_only_the_nodes_of_its_core() -> None:
+    tiles = cut(SHAPE, 1, 2, HALO)
+    parts = [solved(tile, number, []) for number, tile in enumerate(tiles, 1)]
+    whole = join_tiles(tiles, parts, SHAPE, RADIUS, hats())
+    for i, weights in enumerate(core_weights(tiles, hats(), SHAPE)):
+        nodes = np.flatnonzero(weights)
+        parts[i] = replace(parts[i], field=parts[i].field[nodes], nodes=nodes)
+    assert any(len(part.nodes) < 3 for part in parts)
+    np.testing.assert_allclose(join_tiles(tiles, parts, SHAPE, RADIUS, hats()).field, whole.field)
