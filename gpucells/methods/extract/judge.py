@@ -21,6 +21,7 @@ ECHO = 0.5  # a copy is at most this bright, relative to its original
 # A wide candidate gathers the misfit of the background over its area, which is coherent: above this size (pi radius^2)
 # its transients must be stronger in proportion.
 ORDINARY = 2.5
+WEAK = "weak transients"
 BROAD = 0.2  # share of the maximum above which a pixel counts for the area (the original's figure)
 
 
@@ -101,7 +102,7 @@ def judge(
         why = []
         needed = settings.min_snr * max(1.0, size[cell] / ORDINARY)
         if snr[cell] < strictness * needed:
-            why.append(f"weak transients: snr {snr[cell]:.1f}, needs {needed:.1f}")
+            why.append(f"{WEAK}: snr {snr[cell]:.1f}, needs {needed:.1f}")
         if echo[cell]:
             why.append("echo of a brighter neighbour")
         if size[cell] == 0 or (size[cell] < settings.min_size and not settings.dendrite_aware):

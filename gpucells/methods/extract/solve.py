@@ -30,6 +30,7 @@ from gpucells.methods.extract.footprints import update_footprints
 from gpucells.methods.extract.judge import Verdict, judge, merge_duplicates
 from gpucells.methods.extract.penalty import l1_weights
 from gpucells.methods.extract.quality import event_correlation, measure_neighbours, measure_traces
+from gpucells.methods.extract.second_hearing import acquit, closer_nodes, is_weak
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.model.components import Components, Rejected
 from gpucells.ops.bilinear import Bilinear
@@ -310,7 +311,7 @@ def _refine_once(state: State, strictness: float) -> None:
         scale = scale[scale > 0]
     state.traces = state.traces * scale[:, None]
     _solve_traces(state)
-    verdict = _judge(state, strictness)
+    verdict = _hear(state, strictness)
     _drop(state, state.footprints, verdict.reasons, verdict.quality)
     state.footprints, state.traces, _ = merge_duplicates(
         state.footprints, state.traces, state.image_shape, state.radius_px, state.settings.duplicate_correlation
@@ -322,6 +323,20 @@ def _judge(state: State, strictness: float) -> Verdict:
     return judge(
         state.footprints, state.noise, state.traces, state.image_shape, state.radius_px, state.settings, strictness
     )
+
+
+def _hear(state: State, strictness: float) -> Verdict:
+    """Judge, and those who are too weak once more over closer nodes."""
+    verdict = _judge(state, strictness)
+    if state.nodes.n_nodes == 0 or not is_weak(verdict):
+        return verdict
+    nodes, at_nodes = closer_nodes(state.nodes)
+    again = dataclasses.replace(
+        state, nodes=nodes, hats=_masked(nodes, state.inside), field=np.asarray(at_nodes.T @ state.field, np.float32)
+    )
+    for _ in range(HELD_ROUNDS):
+        _solve_traces(again)
+    return acquit(verdict, _judge(again, strictness))
 
 
 def _drop(state: State, footprints: sparse.csr_array, reasons: list[str], quality: dict[str, Float32]) -> None:
