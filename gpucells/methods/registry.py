@@ -45,6 +45,9 @@ class Background(Protocol):
     def on(self, rows: slice, columns: slice) -> Bilinear:
         """Return the nodes on a box of the image."""
 
+    def around(self, rows: slice, columns: slice) -> tuple[Any, NDArray[np.int64]]:
+        """Return the part of the grid that a box of the image needs, and which nodes of the whole those are."""
+
     def at_nodes_of(self, fine: Any) -> sparse.csr_array:
         """Return these nodes' images at the nodes of another grid, ``(n_nodes, n_fine_nodes)``."""
 

@@ -56,7 +56,6 @@ def solve_tiles(
         ``(height, width)`` local correlation image.
     """
     coarse, fine = plan.background()
-    in_fine = coarse.at_nodes_of(fine)
     weights = core_weights(working.tiles, whole_image_nodes(plan).images(), summary.mean.shape)
     parts = []
     correlation = np.zeros(summary.mean.shape, np.float32)
@@ -71,12 +70,14 @@ def solve_tiles(
 
         start = None if given is None else of_tile(tile, given, plan.movie.width)[0]
         with clock.stage("find and refine cells"):
+            near, _ = coarse.around(tile.rows, tile.columns)
+            final, nodes = fine.around(tile.rows, tile.columns)
             part = plan.method.solve(
-                movie, summary.inside[tile.rows, tile.columns], fine.on(tile.rows, tile.columns), plan.radius_px,
-                plan.settings, report, start, hold, (coarse.on(tile.rows, tile.columns), in_fine),
+                movie, summary.inside[tile.rows, tile.columns], final.on(tile.rows, tile.columns), plan.radius_px,
+                plan.settings, report, start, hold, (near.on(tile.rows, tile.columns), near.at_nodes_of(final)),
             )  # fmt: skip
-        nodes = np.flatnonzero(weights[index])  # the others are another tile's: a long movie's are too many to keep
-        parts.append(replace(part, field=part.field[nodes], nodes=nodes) if n_tiles > 1 else part)
+        mine = weights[index][nodes] > 0  # the others are another tile's: a long movie's are too many to keep
+        parts.append(replace(part, field=part.field[mine], nodes=nodes[mine]))
         del movie
     return parts, correlation
 

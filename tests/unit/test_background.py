@@ -154,3 +154,17 @@ def test_hats_that_miss_the_tile_stay_as_they_are() -> None:
     assert missing.any()
     np.testing.assert_array_equal(found[missing], field[missing])
     assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize(
+    "box", [(slice(0, 50), slice(0, 61)), (slice(11, 30), slice(40, 61)), (slice(20, 21), slice(0, 1))]
+)
+def test_the_part_of_a_grid_around_a_box_is_all_that_the_box_needs(box: tuple[slice, slice]) -> None:
+    whole = HatGrid.over((50, 61), 7.0)
+    part, numbers = whole.around(*box)
+    assert part.n_hats == len(numbers) >= 4
+    everything = whole.on(*box).images().toarray()
+    np.testing.assert_allclose(part.on(*box).images().toarray(), everything[numbers], atol=1e-6)
+    assert not np.delete(everything, numbers, axis=0).any()
+    nothing, none = HatGrid(np.zeros(0), np.zeros(0)).around(*box)
+    assert nothing.n_hats == len(none) == 0

@@ -78,6 +78,14 @@ class HatGrid:
         along_y, along_x = _hats(fine.rows, self.rows), _hats(fine.columns, self.columns)
         return sparse.csr_array(sparse.kron(along_y, along_x, format="csr")).astype(np.float32)
 
+    def around(self, rows: slice, columns: slice) -> tuple[HatGrid, NDArray[np.int64]]:
+        """Return the part of the grid that a box of the image needs, and which nodes of the whole those are."""
+        if self.n_hats == 0:
+            return self, np.zeros(0, np.int64)
+        i, j = _around(self.rows, rows), _around(self.columns, columns)
+        numbers = np.add.outer(i * len(self.columns), j).ravel()
+        return HatGrid(self.rows[i], self.columns[j]), numbers
+
     @property
     def n_hats(self) -> int:
         """Number of nodes."""
@@ -86,6 +94,14 @@ class HatGrid:
     def on(self, rows: slice, columns: slice) -> Bilinear:
         """Return the hats on a box of the image; those that miss it are empty."""
         return Bilinear.between(rows, columns, self.rows, self.columns)
+
+
+def _around(nodes: NDArray[np.float64], box: slice) -> NDArray[np.int64]:
+    """Numbers of the nodes on either side of a box and within it; at least two."""
+    first = max(0, int(np.searchsorted(nodes, box.start, "right")) - 1)
+    last = min(len(nodes) - 1, int(np.searchsorted(nodes, box.stop - 1, "left")))
+    first = min(first, max(0, last - 1))
+    return np.arange(first, max(last, first + 1) + 1)
 
 
 def _hats(positions: NDArray[np.float64], nodes: NDArray[np.float64]) -> sparse.csr_array:
