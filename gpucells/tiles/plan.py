@@ -24,7 +24,7 @@ from gpucells.tiles.look import look_at
 Float32 = NDArray[np.float32]
 
 FEWEST_FRAMES = 30  # below, neither noise nor transients can be told
-RESERVED_BYTES = 350 * 2**20  # Python, the libraries and compiled code
+RESERVED_BYTES = 400 * 2**20  # Python, the libraries, compiled code, and what is kept of each tile
 
 
 @dataclass(frozen=True)

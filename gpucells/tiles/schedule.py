@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from gpucells.device.stage_clock import StageClock
-from gpucells.model.components import Components
+from gpucells.model.components import Components, Rejected
 from gpucells.ops.bilinear import Bilinear
 from gpucells.tiles.given_footprints import of_tile
-from gpucells.tiles.grid import core_weights
+from gpucells.tiles.grid import Tile, core_weights
 from gpucells.tiles.plan import Plan
 from gpucells.tiles.working_movie import Summary, WorkingMovie, each_tile
 
@@ -77,9 +77,38 @@ def solve_tiles(
                 plan.settings, report, start, hold, (near.on(tile.rows, tile.columns), near.at_nodes_of(final)),
             )  # fmt: skip
         mine = weights[index][nodes] > 0  # the others are another tile's: a long movie's are too many to keep
-        parts.append(replace(part, field=part.field[mine], nodes=nodes[mine]))
+        part = replace(part, field=part.field[mine], nodes=nodes[mine])
+        parts.append(part if hold or n_tiles == 1 else _of_neighbourhood(part, tile, 2 * plan.radius_px))
         del movie
     return parts, correlation
+
+
+def _of_neighbourhood(part: Components, tile: Tile, margin_px: float) -> Components:
+    """Forget candidates that lie deep in the halo: another tile knows them better, and many tiles' add up."""
+
+    def near(footprints: sparse.csr_array) -> NDArray[np.bool_]:
+        if footprints.shape[0] == 0:
+            return np.zeros(0, bool)
+        row, column = np.divmod(np.asarray(footprints.argmax(axis=1)).ravel(), tile.shape[1])
+        inside = np.ones(len(row), bool)
+        for at, box, core in ((row, tile.rows, tile.core_rows), (column, tile.columns, tile.core_columns)):
+            inside &= (at + box.start >= core.start - margin_px) & (at + box.start < core.stop + margin_px)
+        return inside
+
+    kept, told = near(part.footprints), near(part.rejected.footprints)
+    rejected = Rejected(
+        sparse.csr_array(part.rejected.footprints[told]),
+        part.rejected.traces[told],
+        tuple(reason for reason, keep in zip(part.rejected.reasons, told, strict=True) if keep),
+        {name: column[told] for name, column in part.rejected.quality.items()},
+    )
+    return replace(
+        part,
+        footprints=sparse.csr_array(part.footprints[kept]),
+        traces=part.traces[kept],
+        quality={name: column[kept] for name, column in part.quality.items()},
+        rejected=rejected,
+    )
 
 
 def _centred(movie: Float32, correlate: Callable[[Float32], Float32]) -> Float32:

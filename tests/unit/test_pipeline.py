@@ -18,6 +18,7 @@ from gpucells.postprocess.match import compare, match_cells
 from gpucells.progress import Event
 from gpucells.report import draw_report
 from gpucells.settings import RunSettings
+from gpucells.tiles import schedule
 from gpucells.tiles.grid import BYTES_PER_SAMPLE
 
 
@@ -118,6 +119,18 @@ def cut_memory(movie: np.ndarray, side: int) -> int:
     """Bytes with which no tile has more than ``side`` x ``side`` pixels."""
     plan = plan_run(gpucells.open_movie(movie), "extract", RunSettings.from_values({}))
     return int(4 * (side**2 * (len(movie) // plan.factor) * BYTES_PER_SAMPLE))
+
+
+def test_what_a_tile_forgets_is_another_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    movie = gpucells.simulate_movie("two_photon", shape=(300, 128, 128), seed=1).movie
+    short = gpucells.extract_cells(movie, memory_bytes=cut_memory(movie, 105))
+    kept = []
+    monkeypatch.setattr(schedule, "_of_neighbourhood", lambda part, *_: kept.append(part) or part)
+    whole = gpucells.extract_cells(movie, memory_bytes=cut_memory(movie, 105))
+    assert len(kept) > 1
+    np.testing.assert_array_equal(short.footprints.toarray(), whole.footprints.toarray())
+    np.testing.assert_array_equal(short.traces, whole.traces)
+    assert short.rejection == whole.rejection
 
 
 def test_cut_into_tiles_it_finds_the_same_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -334,8 +334,7 @@ def _hear(state: State, strictness: float) -> Verdict:
     again = dataclasses.replace(
         state, nodes=nodes, hats=_masked(nodes, state.inside), field=np.asarray(at_nodes.T @ state.field, np.float32)
     )
-    for _ in range(HELD_ROUNDS):
-        _solve_traces(again)
+    _solve_traces(again)
     return acquit(verdict, _judge(again, strictness))
 
 
