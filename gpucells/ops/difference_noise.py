@@ -7,6 +7,7 @@ from typing import Any
 import array_api_compat
 
 NORMAL_MEDIAN = 0.6745  # median of |x| of a standard normal variable
+ENOUGH = 512  # frames of a pixel that its noise or a quantile is taken of: both known to 5 % of the noise
 SECOND_DIFFERENCE = 6.0**0.5  # standard deviation of x[t-1] - 2 x[t] + x[t+1] of unit white noise
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpucells.model.movie import Movie
-from gpucells.ops.difference_noise import difference_noise
+from gpucells.ops.difference_noise import ENOUGH, difference_noise
 from gpucells.ops.fold_frames import PixelSummary, fold_frames
 from gpucells.ops.row_blocks import each_block
 from gpucells.tiles.frames import probe
@@ -17,7 +17,6 @@ Float32 = NDArray[np.float32]
 
 FRAMES = 1500  # enough for some transients of every active cell
 BYTES = 256 * 2**20  # of those frames as float32, at most
-DIFFERENCES = 512  # of a pixel: its noise is then known to 5 %, which no weight or threshold feels
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def look_at(movie: Movie, fewest_frames: int) -> Look:
     noise = np.empty(len(pixels), np.float32)
 
     def measure(rows: slice) -> None:
-        noise[rows] = difference_noise(pixels[rows], DIFFERENCES)
+        noise[rows] = difference_noise(pixels[rows], ENOUGH)
 
     each_block(pixels, measure)
     return Look(frames, starts[:-1], (summary.maximum > summary.minimum).reshape(shape), noise.reshape(shape))

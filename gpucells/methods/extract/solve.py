@@ -35,7 +35,7 @@ from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.model.components import Components, Rejected
 from gpucells.ops.bilinear import Bilinear
 from gpucells.ops.contamination import bias_bound
-from gpucells.ops.difference_noise import difference_noise
+from gpucells.ops.difference_noise import ENOUGH, difference_noise
 from gpucells.ops.fold_frames import unfold_frames, whiten_frames
 from gpucells.ops.residual import fit_gain, subtract_components
 from gpucells.ops.robust_footprints import Known
@@ -47,7 +47,6 @@ Float32 = NDArray[np.float32]
 
 QUIETEST = 0.3  # a pixel's noise counts as at least this share of the median: dead pixels must not rule the fit
 CHUNK = 64  # frames filtered at once
-ENOUGH = 512  # frames of a pixel that a quantile and a noise are taken of: both are then known to 5 % of the noise
 # A round does one Newton step: the next moves footprints and background anyway, and going to the end of each half step
 # lets the background and overlapping cells trade light (cross-talk .160 instead of .146 on a crowded movie).
 TOLERANCE, STEPS = 0.3, 1
@@ -371,12 +370,6 @@ def _refine_field(state: State, nodes: Bilinear, at_nodes: sparse.csr_array, low
     _solve_traces(state, lower=0.0)
     _solve_gain(state)
     _solve_traces(state, lower=lower)
-
-
-def _keep(state: State, which: NDArray[np.bool_]) -> None:
-    if not which.all():
-        state.footprints = sparse.csr_array(state.footprints[which])
-        state.traces = state.traces[which]
 
 
 def _components(state: State) -> Components:
