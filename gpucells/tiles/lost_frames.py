@@ -149,6 +149,10 @@ def _read(movie: Movie, method: str, run: RunSettings, values: dict[str, Any], c
         plan = make_plan(movie, method, run, values)
     with clock.stage("read movie"):
         working, summary = ingest(
-            movie, plan.tiles, plan.factor, lambda done, total: clock.tell("read movie", done, total, "frames")
+            movie,
+            plan.tiles,
+            plan.factor,
+            plan.in_memory,
+            lambda done, total: clock.tell("read movie", done, total, "frames"),
         )
     return Reading(movie, movie, summary.lost, plan, working, summary)

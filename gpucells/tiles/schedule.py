@@ -15,7 +15,7 @@ from gpucells.ops.bilinear import Bilinear
 from gpucells.tiles.given_footprints import of_tile
 from gpucells.tiles.grid import Tile, core_weights
 from gpucells.tiles.plan import Plan
-from gpucells.tiles.working_movie import Summary, WorkingMovie, each_tile
+from gpucells.tiles.working_movie import Summary, WorkingMovie
 
 Float32 = NDArray[np.float32]
 
@@ -60,7 +60,7 @@ def solve_tiles(
     parts = []
     correlation = np.zeros(summary.mean.shape, np.float32)
     n_tiles = len(working.tiles)
-    for index, (tile, movie) in enumerate(each_tile(working)):
+    for index, (tile, movie, read_again) in enumerate(working.each_tile()):
         with clock.stage("summary images"):
             correlation[tile.core_rows, tile.core_columns] = _centred(movie, correlate)[tile.core_within]
 
@@ -75,6 +75,7 @@ def solve_tiles(
             part = plan.method.solve(
                 movie, summary.inside[tile.rows, tile.columns], final.on(tile.rows, tile.columns), plan.radius_px,
                 plan.settings, report, start, hold, (near.on(tile.rows, tile.columns), near.at_nodes_of(final)),
+                read_again,
             )  # fmt: skip
         mine = weights[index][nodes] > 0  # the others are another tile's: a long movie's are too many to keep
         part = replace(part, field=part.field[mine], nodes=nodes[mine])

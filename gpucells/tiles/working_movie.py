@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -70,14 +71,17 @@ class WorkingMovie:
         Averaged frames.
     factor : int
         Frames averaged into one; a remainder at the end is left out.
+    in_memory : bool
+        Keep the one tile in memory instead of in a scratch file.
     """
 
-    def __init__(self, tiles: list[Tile], n_frames: int, factor: int) -> None:
+    def __init__(self, tiles: list[Tile], n_frames: int, factor: int, in_memory: bool) -> None:
         self.tiles, self.n_frames, self.factor = tiles, n_frames, factor
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._array: Float32 | None = None
         self._lengths: list[int] = []  # averaged frames of each block in the scratch files
-        if len(tiles) == 1:
+        if in_memory:
+            assert len(tiles) == 1
             self._array = np.empty((*tiles[0].shape, n_frames), np.float32)
         else:
             self._folder = tempfile.TemporaryDirectory(prefix="gpucells-", ignore_cleanup_errors=True)
@@ -126,13 +130,31 @@ class WorkingMovie:
                 "set TMPDIR to a folder with more room, or give more memory (--memory) so that none are needed",
             ) from error
 
-    def take(self, index: int) -> Float32:
-        """Return one tile ``(height, width, n_frames)``; the caller may overwrite it, and asks once."""
+    def each_tile(self) -> Iterator[tuple[Tile, Float32, Callable[[Float32], None] | None]]:
+        """Go over the tiles, once.
+
+        Yields
+        ------
+        tile : Tile
+            In the order they were given.
+        movie : numpy.ndarray
+            ``(height, width, n_frames)`` float32, to be overwritten.
+        read_again : callable or None
+            Writes the movie into an array of its shape once more, until the next tile; None where it is kept in memory.
+        """
         if self._array is not None:
             array, self._array = self._array, None
-            return array
+            yield self.tiles[0], array, None
+            return
+        for index, tile in enumerate(self.tiles):
+            movie = np.empty((*tile.shape, self.n_frames), np.float32)
+            self._read(index, movie)
+            yield tile, movie, partial(self._read, index)
+            del movie
+            self._path(index).unlink()
+
+    def _read(self, index: int, result: Float32) -> None:
         height, width = self.tiles[index].shape
-        result = np.empty((height, width, self.n_frames), np.float32)
         first = 0
         with self._path(index).open("rb") as file:
             for n in self._lengths:
@@ -140,12 +162,10 @@ class WorkingMovie:
                     height, width, n
                 )
                 first += n
-        self._path(index).unlink()
-        return result
 
 
 def ingest(
-    movie: Movie, tiles: list[Tile], factor: int, report: Callable[[float, float], None]
+    movie: Movie, tiles: list[Tile], factor: int, in_memory: bool, report: Callable[[float, float], None]
 ) -> tuple[WorkingMovie, Summary]:
     """Read the movie once: average it in time, tile by tile, and summarise it.
 
@@ -157,6 +177,8 @@ def ingest(
         How to keep it.
     factor : int
         Frames averaged into one.
+    in_memory : bool
+        Keep the one tile in memory instead of in a scratch file.
     report : callable
         Told frames done and total.
 
@@ -171,7 +193,7 @@ def ingest(
     InputError
         No pixel varies and is finite in every frame, although none is lost.
     """
-    working = WorkingMovie(tiles, movie.n_frames // factor, factor)
+    working = WorkingMovie(tiles, movie.n_frames // factor, factor, in_memory)
     try:
         return working, _read_once(movie, working, report)
     except BaseException:
@@ -218,9 +240,3 @@ def registration_border(profile: NDArray[np.floating]) -> NDArray[np.bool_]:
     spread = 1.4826 * float(np.median(np.abs(profile - middle)))
     low = (profile < middle - 10 * spread) & (profile < middle / 2)
     return np.logical_and.accumulate(low) | np.logical_and.accumulate(low[::-1])[::-1]
-
-
-def each_tile(working: WorkingMovie) -> Iterator[tuple[Tile, Float32]]:
-    """Go over the tiles with their movies."""
-    for index, tile in enumerate(working.tiles):
-        yield tile, working.take(index)

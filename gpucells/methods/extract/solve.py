@@ -32,6 +32,7 @@ from gpucells.methods.extract.penalty import l1_weights
 from gpucells.methods.extract.quality import event_correlation, measure_neighbours, measure_traces
 from gpucells.methods.extract.second_hearing import acquit, closer_nodes, is_weak
 from gpucells.methods.extract.settings import ExtractSettings
+from gpucells.methods.extract.state import State, floored, masked_hats, prepare, row_quantile, scaled
 from gpucells.model.components import Components, Rejected
 from gpucells.ops.bilinear import Bilinear
 from gpucells.ops.contamination import bias_bound
@@ -45,7 +46,6 @@ from gpucells.preprocess.spatial_filter import SpatialFilter
 
 Float32 = NDArray[np.float32]
 
-QUIETEST = 0.3  # a pixel's noise counts as at least this share of the median: dead pixels must not rule the fit
 CHUNK = 64  # frames filtered at once
 # A round does one Newton step: the next moves footprints and background anyway, and going to the end of each half step
 # lets the background and overlapping cells trade light (cross-talk .160 instead of .146 on a crowded movie).
@@ -55,46 +55,6 @@ STRICTNESS = (0.6, 0.8)  # of the first rounds' judgement, while footprints are 
 VANISHED = "vanished: no pixel of the footprint stands out of its own error"
 
 Stage = Callable[[str, float, float, str], None]
-
-
-@dataclasses.dataclass
-class State:
-    """What the rounds change: a tile's movie in units of the noise, and the model of it."""
-
-    movie: Float32
-    noise: Float32
-    inside: NDArray[np.bool_]
-    image_shape: tuple[int, int]
-    radius_px: float
-    settings: ExtractSettings
-    nodes: Bilinear
-    hats: sparse.csr_array
-    footprints: sparse.csr_array
-    traces: Float32
-    field: Float32
-    gain: Float32
-    offset: Float32
-    baseline: Float32
-    dropped: list[Rejected] = dataclasses.field(default_factory=list)
-
-    @property
-    def kappa(self) -> Float32:
-        """``(n_pixels,)`` in units of the noise."""
-        return np.full(len(self.noise), self.settings.kappa_std_ratio, np.float32)
-
-    def whitened(self) -> sparse.csr_array:
-        """Footprints in units of the noise."""
-        return _scaled(self.footprints, np.float32(1) / self.noise)
-
-    def background(self) -> sparse.csr_array:
-        """Hats as each pixel shows them, in units of the noise."""
-        return _scaled(self.hats, self.gain / self.noise)
-
-
-def _scaled(images: sparse.csr_array, factor: Float32) -> sparse.csr_array:
-    scaled = images.copy()
-    scaled.data = (images.data * factor[images.indices]).astype(np.float32)
-    return scaled
 
 
 def solve(
@@ -107,6 +67,7 @@ def solve(
     start: sparse.csr_array | None = None,
     hold: bool = False,
     coarse: tuple[Bilinear, sparse.csr_array] | None = None,
+    read_again: Callable[[Float32], None] | None = None,
 ) -> Components:
     """Find and refine the cells of one tile.
 
@@ -131,20 +92,23 @@ def solve(
     coarse : tuple of Bilinear and scipy.sparse.csr_array, optional
         Nodes of a coarser field, on which cells are found and refined, and what each is at the final nodes,
         ``(n_coarse, n_nodes)``. The one field all along where not given.
+    read_again : callable, optional
+        Writes the movie once more into an array of its shape: given that, cells are looked for in the movie's own
+        memory instead of in a filtered copy.
 
     Returns
     -------
     Components
     """
-    state = _prepare(movie, inside & finite_pixels(movie), coarse[0] if coarse else nodes, radius_px, settings)
+    state = prepare(movie, inside, coarse[0] if coarse else nodes, radius_px, settings)
     if start is not None:  # cells that are known keep their light out of the background from the beginning
-        _set_footprints(state, start)
+        state.set_footprints(start)
     if settings.background == "local":
         _solve_traces(state, lower=0.0)
         _solve_gain(state)
         _solve_traces(state, lower=0.0)
     if start is None:
-        _set_footprints(state, _find(state, report))
+        state.set_footprints(_find(state, report, read_again))
     for _ in range(HELD_ROUNDS if hold else 0):
         _solve_traces(state, lower=0.0)  # without the bound a wide footprint takes the background's swings
         _solve_gain(state)
@@ -163,68 +127,9 @@ def strictness_of(round_: int, n_rounds: int) -> float:
     return STRICTNESS[round_] if round_ < min(len(STRICTNESS), n_rounds - 1) else 1.0
 
 
-def finite_pixels(movie: Float32) -> NDArray[np.bool_]:
-    """``(height, width)`` bool, the pixels that are finite in every frame; the others are emptied, in place."""
-    finite = np.asarray(
-        np.isfinite(movie.sum(axis=2))
-    )  # a sum is finite only where all of it is: one pass, no array of flags
-    movie[~finite] = 0
-    return finite
-
-
-def _prepare(
-    movie: Float32, inside: NDArray[np.bool_], nodes: Bilinear, radius_px: float, settings: ExtractSettings
-) -> State:
-    """Take the baseline off and divide by the noise, in place."""
-    height, width, n_frames = movie.shape
-    flat = movie.reshape(-1, n_frames)
-    offset, noise = np.empty(len(flat), np.float32), np.empty(len(flat), np.float32)
-
-    def measure(rows: slice) -> None:
-        offset[rows] = _quantile(flat[rows], settings.baseline_quantile)
-        noise[rows] = difference_noise(flat[rows], ENOUGH)
-
-    each_block(flat, measure)
-    live = inside.ravel() & (noise > 0)
-    noise = _floored(noise, live)
-    flat -= offset[:, None]
-    flat /= noise[:, None]
-    flat[~live] = 0
-    n_pixels = height * width
-    if settings.background == "none":
-        nodes = Bilinear.none(height, width)
-    state = State(
-        flat, noise, live.reshape(height, width), (height, width), radius_px, settings,
-        nodes, _masked(nodes, live),
-        sparse.csr_array((0, n_pixels), dtype=np.float32),
-        np.zeros((0, n_frames), np.float32), np.zeros((0, n_frames), np.float32),
-        np.ones(n_pixels, np.float32), np.zeros(n_pixels, np.float32), offset,
-    )  # fmt: skip
-    state.field = np.zeros((state.hats.shape[0], n_frames), np.float32)
-    return state
-
-
-def _masked(nodes: Bilinear, live: NDArray[np.bool_]) -> sparse.csr_array:
-    hats = sparse.csr_array(nodes.images() @ sparse.diags_array(live.ravel().astype(np.float32)), dtype=np.float32)
-    hats.eliminate_zeros()
-    return hats
-
-
 def _set_footprints(state: State, footprints: sparse.csr_array) -> None:
-    state.footprints = _scaled(footprints, state.inside.ravel().astype(np.float32))
+    state.footprints = scaled(footprints, state.inside.ravel().astype(np.float32))
     state.traces = np.zeros((footprints.shape[0], state.movie.shape[1]), np.float32)
-
-
-def _floored(noise: Float32, live: NDArray[np.bool_]) -> Float32:
-    """Take no pixel for quieter than a share of the typical one."""
-    typical = float(np.median(noise[live])) if live.any() else 1.0
-    return np.maximum(noise, np.float32(QUIETEST * typical))
-
-
-def _quantile(rows: Float32, quantile: float) -> Float32:
-    some = rows[:, :: max(1, rows.shape[1] // ENOUGH)]
-    at = min(int(quantile * some.shape[1]), some.shape[1] - 1)
-    return np.partition(some, at, axis=1)[:, at]
 
 
 def _solve_traces(state: State, lower: float = -np.inf) -> None:
@@ -255,7 +160,7 @@ def _solve_traces(state: State, lower: float = -np.inf) -> None:
 
 def _solve_gain(state: State) -> None:
     gain, offset, certainty = fit_gain(
-        state.movie, state.whitened(), state.traces, _scaled(state.hats, np.float32(1) / state.noise), state.field,
+        state.movie, state.whitened(), state.traces, scaled(state.hats, np.float32(1) / state.noise), state.field,
         state.gain, state.offset, state.settings.kappa_std_ratio,
     )  # fmt: skip
     if state.hats.shape[0]:
@@ -263,9 +168,10 @@ def _solve_gain(state: State) -> None:
     state.offset = offset
 
 
-def _find(state: State, report: Stage) -> sparse.csr_array:
+def _find(state: State, report: Stage, read_again: Callable[[Float32], None] | None) -> sparse.csr_array:
     height, width = state.image_shape
-    residual = subtract_components(state.movie, state.background(), state.field, state.offset)
+    room = None if read_again is None else state.movie
+    residual = subtract_components(state.movie, state.background(), state.field, state.offset, out=room)
     smoother = SpatialFilter(
         height, width, state.radius_px, lowpass_cutoff=state.settings.spatial_lowpass_cutoff,
         workers=numba.get_num_threads(),
@@ -279,20 +185,23 @@ def _find(state: State, report: Stage) -> sparse.csr_array:
     noise = np.empty(n_pixels, np.float32)
 
     def centre(rows: slice) -> None:
-        residual[rows] -= _quantile(residual[rows], 0.5)[:, None]
+        residual[rows] -= row_quantile(residual[rows], 0.5)[:, None]
         noise[rows] = difference_noise(residual[rows], ENOUGH)
 
     each_block(residual, centre)
-    residual /= _floored(noise, state.inside.ravel())[:, None]
+    residual /= floored(noise, state.inside.ravel())[:, None]
     threshold = state.settings.cellfind_min_snr
     if threshold is None:
         threshold = noise_threshold(state.image_shape, n_frames, state.radius_px, state.settings.spatial_lowpass_cutoff)
     else:
         threshold += float(bias_bound(state.settings.cellfind_kappa_std_ratio))
-    return find_cells(
+    found = find_cells(
         residual.reshape(height, width, n_frames), state.inside, state.radius_px, threshold, state.settings,
         lambda found: report("find cells", found, 0, "cells"),
     )  # fmt: skip
+    if read_again is not None:
+        state.read_again(read_again)
+    return found
 
 
 def _refine_once(state: State, strictness: float) -> None:
@@ -331,7 +240,10 @@ def _hear(state: State, strictness: float) -> Verdict:
         return verdict
     nodes, at_nodes = closer_nodes(state.nodes)
     again = dataclasses.replace(
-        state, nodes=nodes, hats=_masked(nodes, state.inside), field=np.asarray(at_nodes.T @ state.field, np.float32)
+        state,
+        nodes=nodes,
+        hats=masked_hats(nodes, state.inside),
+        field=np.asarray(at_nodes.T @ state.field, np.float32),
     )
     _solve_traces(again)
     return acquit(verdict, _judge(again, strictness))
@@ -366,7 +278,7 @@ def _refine_field(state: State, nodes: Bilinear, at_nodes: sparse.csr_array, low
     if state.nodes.n_nodes == 0:
         return
     state.field = np.asarray(at_nodes.T @ state.field, np.float32)
-    state.nodes, state.hats = nodes, _masked(nodes, state.inside)
+    state.nodes, state.hats = nodes, masked_hats(nodes, state.inside)
     _solve_traces(state, lower=0.0)
     _solve_gain(state)
     _solve_traces(state, lower=lower)

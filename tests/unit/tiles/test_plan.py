@@ -81,9 +81,9 @@ def test_lines_say_what_would_be_done_with_sizes_in_bytes(simulated) -> None:
         "2,000,000,000 bytes at most",
     ):
         assert part in text
-    tiled = planned(simulated.movie, {"downsample_time_by": 2}, cell_diameter_px=6, memory_bytes=4 * 4_000_000)
+    tiled = planned(simulated.movie, {"downsample_time_by": 2}, cell_diameter_px=6, memory_bytes=4 * 2_000_000)
     assert re.search(
-        r"tiles +4 tiles, halo included; the largest 2,209 pixels, 2,982,150 bytes", "\n".join(tiled.lines())
+        r"tiles +4 tiles, halo included; the largest 2,209 pixels, 1,656,750 bytes", "\n".join(tiled.lines())
     )
     dim = planned(np.random.default_rng(0).normal(size=(40, 16, 16)))
     assert [line for line in dim.lines() if line.startswith("warning     no ")]

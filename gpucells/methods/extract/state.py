@@ -1,0 +1,143 @@
+"""What the rounds of EXTRACT change on one tile, and how a tile's movie comes to be in units of its noise."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from gpucells.methods.extract.settings import ExtractSettings
+from gpucells.model.components import Rejected
+from gpucells.ops.bilinear import Bilinear
+from gpucells.ops.difference_noise import ENOUGH, difference_noise
+from gpucells.ops.row_blocks import each_block
+
+Float32 = NDArray[np.float32]
+
+QUIETEST = 0.3  # a pixel's noise counts as at least this share of the median: dead pixels must not rule the fit
+
+
+@dataclasses.dataclass
+class State:
+    """A tile's movie in units of the noise, and the model of it."""
+
+    movie: Float32
+    noise: Float32
+    inside: NDArray[np.bool_]
+    image_shape: tuple[int, int]
+    radius_px: float
+    settings: ExtractSettings
+    nodes: Bilinear
+    hats: sparse.csr_array
+    footprints: sparse.csr_array
+    traces: Float32
+    field: Float32
+    gain: Float32
+    offset: Float32
+    baseline: Float32
+    dropped: list[Rejected] = dataclasses.field(default_factory=list)
+
+    @property
+    def kappa(self) -> Float32:
+        """``(n_pixels,)`` in units of the noise."""
+        return np.full(len(self.noise), self.settings.kappa_std_ratio, np.float32)
+
+    def whitened(self) -> sparse.csr_array:
+        """Footprints in units of the noise."""
+        return scaled(self.footprints, np.float32(1) / self.noise)
+
+    def background(self) -> sparse.csr_array:
+        """Hats as each pixel shows them, in units of the noise."""
+        return scaled(self.hats, self.gain / self.noise)
+
+    def set_footprints(self, footprints: sparse.csr_array) -> None:
+        """Begin with these footprints and empty traces."""
+        self.footprints = scaled(footprints, self.inside.ravel().astype(np.float32))
+        self.traces = np.zeros((footprints.shape[0], self.movie.shape[1]), np.float32)
+
+    def read_again(self, read: Callable[[Float32], None]) -> None:
+        """Fill the movie, which was used up, from where it came from; ``read`` writes into ``(height, width, n)``."""
+        read(self.movie.reshape(*self.image_shape, -1))
+        _whiten(self.movie, self.baseline, self.noise, self.inside.ravel())
+
+
+def scaled(images: sparse.csr_array, factor: Float32) -> sparse.csr_array:
+    """Multiply every pixel of sparse images by its factor."""
+    result = images.copy()
+    result.data = (images.data * factor[images.indices]).astype(np.float32)
+    return result
+
+
+def prepare(
+    movie: Float32, inside: NDArray[np.bool_], nodes: Bilinear, radius_px: float, settings: ExtractSettings
+) -> State:
+    """Take the baseline off and divide by the noise, in place.
+
+    Parameters
+    ----------
+    movie, inside, nodes, radius_px, settings
+        As :func:`gpucells.methods.extract.solve.solve` takes them.
+    """
+    height, width, n_frames = movie.shape
+    inside = inside & finite_pixels(movie)
+    flat = movie.reshape(-1, n_frames)
+    baseline, noise = np.empty(len(flat), np.float32), np.empty(len(flat), np.float32)
+
+    def measure(rows: slice) -> None:
+        baseline[rows] = row_quantile(flat[rows], settings.baseline_quantile)
+        noise[rows] = difference_noise(flat[rows], ENOUGH)
+
+    each_block(flat, measure)
+    live = inside.ravel() & (noise > 0)
+    noise = floored(noise, live)
+    _whiten(flat, baseline, noise, live)
+    n_pixels = height * width
+    if settings.background == "none":
+        nodes = Bilinear.none(height, width)
+    state = State(
+        flat, noise, live.reshape(height, width), (height, width), radius_px, settings,
+        nodes, masked_hats(nodes, live),
+        sparse.csr_array((0, n_pixels), dtype=np.float32),
+        np.zeros((0, n_frames), np.float32), np.zeros((0, n_frames), np.float32),
+        np.ones(n_pixels, np.float32), np.zeros(n_pixels, np.float32), baseline,
+    )  # fmt: skip
+    state.field = np.zeros((state.hats.shape[0], n_frames), np.float32)
+    return state
+
+
+def finite_pixels(movie: Float32) -> NDArray[np.bool_]:
+    """``(height, width)`` bool, the pixels that are finite in every frame; the others are emptied, in place."""
+    finite = np.asarray(
+        np.isfinite(movie.sum(axis=2))
+    )  # a sum is finite only where all of it is: one pass, no array of flags
+    movie[~finite] = 0
+    return finite
+
+
+def _whiten(flat: Float32, baseline: Float32, noise: Float32, live: NDArray[np.bool_]) -> None:
+    flat -= baseline[:, None]
+    flat /= noise[:, None]
+    flat[~live] = 0
+
+
+def masked_hats(nodes: Bilinear, live: NDArray[np.bool_]) -> sparse.csr_array:
+    """``(n_nodes, n_pixels)`` images of the background's nodes, empty where no pixel counts."""
+    hats = sparse.csr_array(nodes.images() @ sparse.diags_array(live.ravel().astype(np.float32)), dtype=np.float32)
+    hats.eliminate_zeros()
+    return hats
+
+
+def floored(noise: Float32, live: NDArray[np.bool_]) -> Float32:
+    """Take no pixel for quieter than a share of the typical one."""
+    typical = float(np.median(noise[live])) if live.any() else 1.0
+    return np.maximum(noise, np.float32(QUIETEST * typical))
+
+
+def row_quantile(rows: Float32, quantile: float) -> Float32:
+    """``(n,)`` quantile of every row, from some of its samples where it has many."""
+    some = rows[:, :: max(1, rows.shape[1] // ENOUGH)]
+    at = min(int(quantile * some.shape[1]), some.shape[1] - 1)
+    return np.partition(some, at, axis=1)[:, at]
