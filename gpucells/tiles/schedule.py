@@ -60,7 +60,8 @@ def solve_tiles(
     parts = []
     correlation = np.zeros(summary.mean.shape, np.float32)
     n_tiles = len(working.tiles)
-    for index, (tile, movie, read_again) in enumerate(working.each_tile()):
+    for tile, movie, read_again in working.each_tile():  # not enumerated: that holds on to the tile before
+        index = len(parts)
         with clock.stage("summary images"):
             correlation[tile.core_rows, tile.core_columns] = _centred(movie, correlate)[tile.core_within]
 
