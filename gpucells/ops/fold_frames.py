@@ -227,7 +227,7 @@ def _unfold(traces, first, scale, frames):  # type: ignore[no-untyped-def]
                     row[i] = part[i, t]
 
 
-def unfold_frames(traces: Float32, first: int, n_frames: int, scale: Float32) -> Float32:
+def unfold_frames(traces: Float32, first: int, n_frames: int, scale: Float32, out: Float32 | None = None) -> Float32:
     """Turn pixels' traces back into frames.
 
     Parameters
@@ -238,12 +238,14 @@ def unfold_frames(traces: Float32, first: int, n_frames: int, scale: Float32) ->
         Which frames.
     scale : numpy.ndarray
         ``(n_pixels,)`` float32 factor on every pixel.
+    out : numpy.ndarray, optional
+        ``(n_frames, n_pixels)`` float32, where the result goes; a new array if not given.
 
     Returns
     -------
     numpy.ndarray
         ``(n_frames, n_pixels)`` float32.
     """
-    frames = np.empty((n_frames, len(traces)), np.float32)
+    frames = np.empty((n_frames, len(traces)), np.float32) if out is None else out
     _unfold(traces, first, np.ascontiguousarray(scale, np.float32), frames)
     return frames

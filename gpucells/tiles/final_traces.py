@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numba import get_num_threads
 from numpy.typing import NDArray
 
 from gpucells.methods.registry import TraceSolver
@@ -85,7 +86,7 @@ def final_traces(
     start = stretch(traces, factor, n_frames)
     smooth, slow = solver.denoise(field, factor)
     smooth = stretch(smooth, factor, n_frames)
-    length = frames_per_block(movie, multiple=128, most_bytes=block_bytes)
+    length = frames_per_block(movie, multiple=128 * get_num_threads(), most_bytes=block_bytes)  # 128: the solver's own
     n_passes = 1
     if not slow:  # the background moves within an averaged frame: solve it at the full rate
         n_passes = 2

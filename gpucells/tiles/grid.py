@@ -14,7 +14,6 @@ Float32 = NDArray[np.float32]
 
 HALO_RADII = 5.0  # a cell on the core's edge reaches 2 radii, its neighbours and their halos 3 more
 BYTES_PER_SAMPLE = 5.0  # the tile's movie in float32, and a quarter for all that is small
-COPY_BYTES_PER_SAMPLE = 4.0  # its filtered copy, where it is not read again from a scratch file
 
 
 @dataclass(frozen=True)

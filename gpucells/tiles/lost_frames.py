@@ -152,7 +152,6 @@ def _read(movie: Movie, method: str, run: RunSettings, values: dict[str, Any], c
             movie,
             plan.tiles,
             plan.factor,
-            plan.in_memory,
             lambda done, total: clock.tell("read movie", done, total, "frames"),
         )
     return Reading(movie, movie, summary.lost, plan, working, summary)

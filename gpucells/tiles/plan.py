@@ -18,7 +18,7 @@ from gpucells.preprocess.estimate import estimate
 from gpucells.preprocess.mask import check_mask
 from gpucells.settings import RunSettings
 from gpucells.tiles.frames import BLOCK_BYTES
-from gpucells.tiles.grid import BYTES_PER_SAMPLE, COPY_BYTES_PER_SAMPLE, HALO_RADII, Tile, cut, plan_tiles
+from gpucells.tiles.grid import BYTES_PER_SAMPLE, HALO_RADII, Tile, plan_tiles
 from gpucells.tiles.look import look_at
 
 Float32 = NDArray[np.float32]
@@ -49,8 +49,6 @@ class Plan:
         ``(height, width)`` bool, where cells may be.
     tiles : list of Tile
         How the image is cut.
-    in_memory : bool
-        Whether the whole image and a copy of it are held in memory; scratch files hold the tiles otherwise.
     budget_bytes : int
         Memory that the run may use.
     warnings : tuple of str
@@ -66,7 +64,6 @@ class Plan:
     noise: Float32
     mask: NDArray[np.bool_]
     tiles: list[Tile]
-    in_memory: bool
     budget_bytes: int
     warnings: tuple[str, ...]
 
@@ -93,14 +90,13 @@ class Plan:
         size = f"{movie.n_frames} frames of {movie.height} x {movie.width}"
         averaged = movie.n_frames // self.factor
         largest = max(tile.n_pixels for tile in self.tiles)
-        extent = "whole image" if len(self.tiles) == 1 else f"{len(self.tiles)} tiles, halo included"
-        size_bytes = int(largest * averaged * (BYTES_PER_SAMPLE + COPY_BYTES_PER_SAMPLE * self.in_memory))
+        cut = "whole image" if len(self.tiles) == 1 else f"{len(self.tiles)} tiles, halo included"
         return [
             f"movie       {movie.source}: {size}, {movie.dtype}, {movie.n_bytes:,} bytes",
             f"method      {self.method.title} on {self.device}",
             f"cells       {2 * self.radius_px:.1f} px across",
             f"averaging   {self.factor} frames into one: {averaged} frames while cells are found and refined",
-            f"tiles       {extent}; the largest {largest:,} pixels, {size_bytes:,} bytes",
+            f"tiles       {cut}; the largest {largest:,} pixels, {int(largest * averaged * BYTES_PER_SAMPLE):,} bytes",
             f"traces      at full rate, in blocks of about {BLOCK_BYTES:,} bytes, two passes at most",
             f"memory      {self.budget_bytes:,} bytes at most",
             *(f"warning     {warning}" for warning in self.warnings),
@@ -154,8 +150,7 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
     halo = int(np.ceil(HALO_RADII * radius))
     n_averaged = movie.n_frames // factor
     room = max(budget - RESERVED_BYTES, budget // 4)
-    in_memory = movie.height * movie.width * n_averaged * (BYTES_PER_SAMPLE + COPY_BYTES_PER_SAMPLE) <= room
-    tiles = cut(image_shape, 1, 1, halo) if in_memory else plan_tiles(image_shape, n_averaged, halo, room)
+    tiles = plan_tiles(image_shape, n_averaged, halo, room)
     return Plan(
         movie,
         chosen,
@@ -166,7 +161,6 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
         seen.noise,
         mask,
         tiles,
-        in_memory,
         budget,
         estimated.warnings,
     )

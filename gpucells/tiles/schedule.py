@@ -57,7 +57,7 @@ def solve_tiles(
     """
     coarse, fine = plan.background()
     weights = core_weights(working.tiles, whole_image_nodes(plan).images(), summary.mean.shape)
-    parts = []
+    parts: list[Components] = []
     correlation = np.zeros(summary.mean.shape, np.float32)
     n_tiles = len(working.tiles)
     for tile, movie, read_again in working.each_tile():  # not enumerated: that holds on to the tile before

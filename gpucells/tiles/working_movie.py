@@ -1,6 +1,7 @@
-"""The movie that the solver sees: averaged in time, one array a tile, in memory or in a scratch file.
+"""The movie that the solver sees: averaged in time, one array a tile.
 
-One pass over the source makes it, and the summary images on the way.
+One pass over the source makes it, and the summary images on the way. Several tiles wait in scratch files for their
+turn; the whole image is in memory, and the source is read again where it is needed once more.
 """
 
 from __future__ import annotations
@@ -65,24 +66,22 @@ class WorkingMovie:
 
     Parameters
     ----------
+    movie : Movie
+        The source.
     tiles : list of Tile
         Boxes that are kept apart.
-    n_frames : int
-        Averaged frames.
     factor : int
         Frames averaged into one; a remainder at the end is left out.
-    in_memory : bool
-        Keep the one tile in memory instead of in a scratch file.
     """
 
-    def __init__(self, tiles: list[Tile], n_frames: int, factor: int, in_memory: bool) -> None:
-        self.tiles, self.n_frames, self.factor = tiles, n_frames, factor
+    def __init__(self, movie: Movie, tiles: list[Tile], factor: int) -> None:
+        self.tiles, self.n_frames, self.factor = tiles, movie.n_frames // factor, factor
+        self._movie = movie
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._array: Float32 | None = None
         self._lengths: list[int] = []  # averaged frames of each block in the scratch files
-        if in_memory:
-            assert len(tiles) == 1
-            self._array = np.empty((*tiles[0].shape, n_frames), np.float32)
+        if len(tiles) == 1:
+            self._array = np.empty((*tiles[0].shape, self.n_frames), np.float32)
         else:
             self._folder = tempfile.TemporaryDirectory(prefix="gpucells-", ignore_cleanup_errors=True)
 
@@ -130,7 +129,7 @@ class WorkingMovie:
                 "set TMPDIR to a folder with more room, or give more memory (--memory) so that none are needed",
             ) from error
 
-    def each_tile(self) -> Iterator[tuple[Tile, Float32, Callable[[Float32], None] | None]]:
+    def each_tile(self) -> Iterator[tuple[Tile, Float32, Callable[[Float32], None]]]:
         """Go over the tiles, once.
 
         Yields
@@ -139,12 +138,12 @@ class WorkingMovie:
             In the order they were given.
         movie : numpy.ndarray
             ``(height, width, n_frames)`` float32, to be overwritten.
-        read_again : callable or None
-            Writes the movie into an array of its shape once more, until the next tile; None where it is kept in memory.
+        read_again : callable
+            Writes the movie into an array of its shape once more, until the next tile.
         """
         if self._array is not None:
             array, self._array = self._array, None
-            yield self.tiles[0], array, None
+            yield self.tiles[0], array, self._average
             return
         for index, tile in enumerate(self.tiles):
             movie = np.empty((*tile.shape, self.n_frames), np.float32)
@@ -152,6 +151,12 @@ class WorkingMovie:
             yield tile, movie, partial(self._read, index)
             del movie
             self._path(index).unlink()
+
+    def _average(self, result: Float32) -> None:
+        """Average the whole source once more."""
+        seen = PixelSummary.empty(self._movie.height * self._movie.width)
+        for some, frames in blocks(self._movie, frames_per_block(self._movie, self.factor)):
+            fold_frames(frames, self.factor, result.reshape(-1, self.n_frames), some.start // self.factor, seen)
 
     def _read(self, index: int, result: Float32) -> None:
         height, width = self.tiles[index].shape
@@ -165,7 +170,7 @@ class WorkingMovie:
 
 
 def ingest(
-    movie: Movie, tiles: list[Tile], factor: int, in_memory: bool, report: Callable[[float, float], None]
+    movie: Movie, tiles: list[Tile], factor: int, report: Callable[[float, float], None]
 ) -> tuple[WorkingMovie, Summary]:
     """Read the movie once: average it in time, tile by tile, and summarise it.
 
@@ -177,8 +182,6 @@ def ingest(
         How to keep it.
     factor : int
         Frames averaged into one.
-    in_memory : bool
-        Keep the one tile in memory instead of in a scratch file.
     report : callable
         Told frames done and total.
 
@@ -193,7 +196,7 @@ def ingest(
     InputError
         No pixel varies and is finite in every frame, although none is lost.
     """
-    working = WorkingMovie(tiles, movie.n_frames // factor, factor, in_memory)
+    working = WorkingMovie(movie, tiles, factor)
     try:
         return working, _read_once(movie, working, report)
     except BaseException:

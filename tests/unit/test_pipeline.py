@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,21 +119,6 @@ def cut_memory(movie: np.ndarray, side: int) -> int:
     """Bytes with which no tile has more than ``side`` x ``side`` pixels."""
     plan = plan_run(gpucells.open_movie(movie), "extract", RunSettings.from_values({}))
     return int(4 * (side**2 * (len(movie) // plan.factor) * BYTES_PER_SAMPLE))
-
-
-def test_without_room_for_a_filtered_copy_it_finds_the_same(simulated: Any, found: Cells) -> None:
-    """One tile, read a second time from its scratch file."""
-    side = simulated.movie.shape[1]
-    memory_bytes = int(cut_memory(simulated.movie, side) * 1.2)
-    plan = plan_run(
-        gpucells.open_movie(simulated.movie), "extract", RunSettings.from_values({"memory_bytes": memory_bytes})
-    )
-    assert (len(plan.tiles), plan.in_memory) == (1, False)
-    again = gpucells.extract_cells(simulated.movie, memory_bytes=memory_bytes)
-    np.testing.assert_allclose(
-        again.traces, found.traces, atol=0.02
-    )  # .012: shorter blocks, solved as far as they need
-    require_same(found, replace(again, traces=found.traces))
 
 
 def test_what_a_tile_forgets_is_another_tiles(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,10 +178,11 @@ def _find(state: State, report: Stage, read_again: Callable[[Float32], None] | N
     )  # fmt: skip
     n_frames, n_pixels = residual.shape[1], len(residual)
     zero, one, every = np.zeros(n_pixels, np.float32), np.ones(n_pixels, np.float32), np.arange(n_pixels)
+    chunk = np.empty((min(CHUNK, n_frames), n_pixels), np.float32)  # one for all: fresh memory costs more than the work
     for first in range(0, n_frames, CHUNK):
-        frames = unfold_frames(residual, first, min(CHUNK, n_frames - first), state.noise)
-        smooth = smoother.apply(frames.reshape(-1, height, width))
-        whiten_frames(smooth, zero, one, every, residual, first)
+        n = min(CHUNK, n_frames - first)
+        frames = unfold_frames(residual, first, n, state.noise, chunk[:n]).reshape(n, height, width)
+        whiten_frames(smoother.apply(frames, out=frames), zero, one, every, residual, first)
     noise = np.empty(n_pixels, np.float32)
 
     def centre(rows: slice) -> None:

@@ -64,6 +64,7 @@ class TraceSolver:
         self._alone = sparse.csr_array(self.cells[:, self.covered])
         self._behind = sparse.csr_array(self.hats[:, self.covered])
         self._graph = OverlapGraph.of(self._alone)
+        self._room: Float32 | None = None
         self._penalty = np.zeros(footprints.shape[0], np.float32)
         if averaged is not None and self.kappa < PLAIN:
             self._penalty = l1_weights(self.cells, averaged, settings.l1_penalty_factor, self.kappa)
@@ -157,7 +158,9 @@ class TraceSolver:
         numpy.ndarray
             ``(n_cells, n)`` float32.
         """
-        movie = whiten_frames(frames, self.baseline, self.noise, self.covered)
+        if self._room is None or self._room.shape[1] != len(frames):  # fresh memory costs more than the work in it
+            self._room = np.empty((len(self.covered), len(frames)), np.float32)
+        movie = whiten_frames(frames, self.baseline, self.noise, self.covered, self._room)
         if self._behind.shape[0]:
             subtract_components(movie, self._behind, field, out=movie)
         penalty = np.where(np.isfinite(lower), self._penalty, 0).astype(np.float32)

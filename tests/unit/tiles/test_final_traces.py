@@ -12,6 +12,7 @@ import gpucells
 from gpucells.methods.extract.background import HatGrid
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.methods.extract.traces import TraceSolver
+from gpucells.tiles import final_traces as final_traces_module
 from gpucells.tiles import frames as frames_module
 from gpucells.tiles.final_traces import final_traces, stretch
 
@@ -73,6 +74,7 @@ N, SHAPE = 300, (3, 4)
 @pytest.mark.parametrize("reach", [0, 5])
 def test_every_frame_is_solved_with_its_own_background(monkeypatch: pytest.MonkeyPatch, slow: bool, reach: int) -> None:
     monkeypatch.setattr(frames_module.frames_per_block, "__defaults__", (1, 128 * 4 * 12, None))
+    monkeypatch.setattr(final_traces_module, "get_num_threads", lambda: 1)
     frames = np.random.default_rng(0).integers(0, 9, (N, *SHAPE)).astype(np.float32)
     sums = frames.sum(axis=(1, 2))
     frames_nan = frames.copy()

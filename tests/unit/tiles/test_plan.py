@@ -77,7 +77,7 @@ def test_lines_say_what_would_be_done_with_sizes_in_bytes(simulated) -> None:
         "array: 300 frames of 64 x 64, uint16, 2,457,600 bytes",
         "EXTRACT (Inan et al. 2021) on cpu",
         "2 frames into one: 150 frames",
-        "whole image; the largest 4,096 pixels, 5,529,600 bytes",
+        "whole image; the largest 4,096 pixels, 3,072,000 bytes",
         "2,000,000,000 bytes at most",
     ):
         assert part in text

@@ -26,21 +26,22 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def kept(movie: Any, factor: int, n_rows: int = 1, n_columns: int = 1, halo: int = 4) -> tuple[list[Any], Any]:
     tiles = cut((movie.height, movie.width), n_rows, n_columns, halo)
-    working, summary = ingest(movie, tiles, factor, len(tiles) == 1, ignore)
+    working, summary = ingest(movie, tiles, factor, ignore)
     with working:
         return [array for _, array, _ in working.each_tile()], summary
 
 
-def test_a_tile_can_be_read_again_from_its_scratch_file(samples, as_movie, monkeypatch) -> None:
+@pytest.mark.parametrize("n_columns", [1, 2])
+def test_a_tile_can_be_read_again(samples, as_movie, monkeypatch, n_columns) -> None:
     small_blocks(monkeypatch)
-    ((expected,), _) = kept(as_movie(samples), 2)
-    working, _ = ingest(as_movie(samples), cut(SHAPE, 1, 1, 4), 2, False, ignore)
+    ((whole,), _) = kept(as_movie(samples), 2)
+    working, _ = ingest(as_movie(samples), cut(SHAPE, 1, n_columns, 4), 2, ignore)
     with working:
-        for _, array, read_again in working.each_tile():
-            np.testing.assert_array_equal(array, expected)
+        for tile, array, read_again in working.each_tile():
+            np.testing.assert_array_equal(array, whole[tile.rows, tile.columns])
             array.fill(7)
             read_again(array)
-            np.testing.assert_array_equal(array, expected)
+            np.testing.assert_array_equal(array, whole[tile.rows, tile.columns])
 
 
 @pytest.mark.parametrize("factor", [1, 3, 4, 43])
@@ -160,10 +161,10 @@ def test_scratch_files_are_gone_after_an_exception(samples, as_movie, monkeypatc
             raise error
 
     with pytest.raises(error):
-        ingest(as_movie(samples), cut(SHAPE, 1, 2, 4), 2, False, stop)
+        ingest(as_movie(samples), cut(SHAPE, 1, 2, 4), 2, stop)
     assert seen == [(10, 43, 2), (20, 43, 2)]
     assert not list(scratch.iterdir())
-    working, _ = ingest(as_movie(samples), cut(SHAPE, 1, 2, 4), 2, False, ignore)
+    working, _ = ingest(as_movie(samples), cut(SHAPE, 1, 2, 4), 2, ignore)
     tiles = working.each_tile()
     next(tiles), next(tiles)
     assert len(list(scratch.rglob("*.f32"))) == 1  # a tile that was taken needs its file no more
@@ -182,5 +183,5 @@ def test_a_full_disk_is_said(samples, as_movie, scratch) -> None:
 
     movie = as_movie(np.repeat(samples, 60, axis=0).repeat(10, axis=1).repeat(10, axis=2)[:300])
     with pytest.raises(ResultFileError, match="cannot write scratch files of") as caught:
-        ingest(movie, cut((240, 300), 1, 2, 4), 1, False, vanish)
+        ingest(movie, cut((240, 300), 1, 2, 4), 1, vanish)
     assert "TMPDIR" in caught.value.hint
