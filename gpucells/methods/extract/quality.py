@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -10,6 +12,7 @@ from gpucells.methods.extract.footprints import EDGE, window_side
 from gpucells.methods.extract.judge import Events
 from gpucells.ops.patches import Patches, grow
 from gpucells.ops.robust_footprints import Known
+from gpucells.ops.support_products import support_products
 from gpucells.ops.trace_quality import ACTIVE, median3, temporal_corruption, trace_snr
 
 Float32 = NDArray[np.float32]
@@ -93,15 +96,17 @@ def event_correlation(
     by_pixel = sparse.csc_array(footprints)
     patches = Patches.of(sparse.csr_array(footprints[cells]), inside.shape, window_side(radius_px))
     seen = grow(patches.images > EDGE, max(2, round(radius_px / 2))) & (patches.read(inside.ravel().astype("f4")) > 0)
-    pixels_of, _ = patches.pixels()
+    start = np.concatenate([[0], np.cumsum(seen.sum(axis=(1, 2)))])
+    pixels = patches.pixels()[0][seen]
+    shown = support_products(movie, weights, start, pixels)
     result = np.zeros(len(cells), np.float32)
-    for i, frames in enumerate(weights != 0):
-        pixels = pixels_of[i][seen[i]]
-        model = of_cells[i] @ by_pixel[:, pixels] / noise[pixels]
-        model += of_background[i] @ background.images[:, pixels] + offset[pixels] * weights[i].sum()
-        left = movie[np.ix_(pixels, frames)] @ weights[i, frames] - model
+    for i, (first, last) in enumerate(itertools.pairwise(start)):
+        at = pixels[first:last]
+        model = of_cells[i] @ by_pixel[:, at] / noise[at]
+        model += of_background[i] @ background.images[:, at] + offset[at] * weights[i].sum()
         footprint = patches.images[i][seen[i]]
-        result[i] = _pearson(footprint + left * noise[pixels], footprint) if frames.any() else 0
+        left = (shown[first:last] - model) * noise[at]
+        result[i] = _pearson(footprint + left, footprint) if weights[i].any() else 0
     return result
 
 

@@ -115,21 +115,20 @@ def solve(
     for round_ in range(0 if hold else settings.max_iter):
         if state.footprints.shape[0] == 0:
             break
+        if round_:
+            _solve_gain(state)
         _refine_once(state, strictness_of(round_, settings.max_iter))
         report("refine", round_ + 1, settings.max_iter, "rounds")
-    if coarse is not None:
+    if coarse is not None and state.nodes.n_nodes:
         _refine_field(state, nodes, coarse[1], lower=0.0 if hold else -np.inf)
+    elif not hold:
+        _solve_gain(state)
     return _components(state)
 
 
 def strictness_of(round_: int, n_rounds: int) -> float:
     """Share of the judge's bar that a round asks for; the last one asks for all of it, however few there are."""
     return STRICTNESS[round_] if round_ < min(len(STRICTNESS), n_rounds - 1) else 1.0
-
-
-def _set_footprints(state: State, footprints: sparse.csr_array) -> None:
-    state.footprints = scaled(footprints, state.inside.ravel().astype(np.float32))
-    state.traces = np.zeros((footprints.shape[0], state.movie.shape[1]), np.float32)
 
 
 def _solve_traces(state: State, lower: float = -np.inf) -> None:
@@ -206,7 +205,7 @@ def _find(state: State, report: Stage, read_again: Callable[[Float32], None] | N
 
 
 def _refine_once(state: State, strictness: float) -> None:
-    """One round: footprints for the traces, traces for the footprints, who stays, gain and offset."""
+    """One round: footprints for the traces, traces for the footprints, who stays."""
     _solve_traces(state, lower=0.0)
     known = Known(sparse.csc_array(state.background()), state.field)
     before = state.footprints
@@ -225,7 +224,6 @@ def _refine_once(state: State, strictness: float) -> None:
     state.footprints, state.traces, _ = merge_duplicates(
         state.footprints, state.traces, state.image_shape, state.radius_px, state.settings.duplicate_correlation
     )
-    _solve_gain(state)
 
 
 def _judge(state: State, strictness: float) -> Verdict:
@@ -276,8 +274,6 @@ def _measure(
 
 def _refine_field(state: State, nodes: Bilinear, at_nodes: sparse.csr_array, lower: float) -> None:
     """Go over to the final nodes, from what the field is there, and settle; footprints stay."""
-    if state.nodes.n_nodes == 0:
-        return
     state.field = np.asarray(at_nodes.T @ state.field, np.float32)
     state.nodes, state.hats = nodes, masked_hats(nodes, state.inside)
     _solve_traces(state, lower=0.0)
