@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from gpucells.model.movie import Movie
 from gpucells.ops.difference_noise import ENOUGH, difference_noise
-from gpucells.ops.fold_frames import PixelSummary, fold_frames
 from gpucells.ops.row_blocks import each_block
 from gpucells.tiles.frames import probe
 
@@ -48,16 +47,20 @@ def look_at(movie: Movie, fewest_frames: int) -> Look:
     blocks = probe(movie, max(fewest_frames, min(FRAMES, BYTES // frame_bytes)))
     starts = [0, *np.cumsum([len(block) for block in blocks]).tolist()]
     frames = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-    shape = frames.shape[1:]
-    summary = PixelSummary.empty(frames[0].size)
-    pixels = np.empty((frames[0].size, len(frames)), np.float32)
-    fold_frames(frames, 1, pixels, 0, summary)
-    if summary.broken.any():
+    flat = frames.reshape(len(frames), -1)
+    varies, noise = np.empty(flat.shape[1], bool), np.empty(flat.shape[1], np.float32)
+    broken = []
+
+    def measure(some: slice) -> None:
+        pixels = np.ascontiguousarray(flat[:, some].T)
+        if not np.isfinite(pixels.sum()):
+            broken.append(some)
+            np.nan_to_num(pixels, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        varies[some] = pixels.max(axis=1) > pixels.min(axis=1)
+        noise[some] = difference_noise(pixels, ENOUGH)
+
+    each_block(noise, measure)
+    if broken:
         np.nan_to_num(frames, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    noise = np.empty(len(pixels), np.float32)
-
-    def measure(rows: slice) -> None:
-        noise[rows] = difference_noise(pixels[rows], ENOUGH)
-
-    each_block(pixels, measure)
-    return Look(frames, starts[:-1], (summary.maximum > summary.minimum).reshape(shape), noise.reshape(shape))
+    shape = frames.shape[1:]
+    return Look(frames, starts[:-1], varies.reshape(shape), noise.reshape(shape))
