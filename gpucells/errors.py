@@ -61,3 +61,7 @@ class DeviceMemoryError(GpucellsError, MemoryError):
     """The work does not fit in the memory that it may use."""
 
     exit_code = 3
+
+
+class KernelError(DeviceError):
+    """A CUDA kernel that cannot be compiled, or a launch that does not fit its declaration."""

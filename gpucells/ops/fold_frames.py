@@ -2,6 +2,8 @@
 
 Files keep frames, solvers want each pixel's trace in one piece. Turning a block of frames around is a pass over memory
 anyway, so what else each sample needs is done on the way, from the file's own integers.
+
+Arrays on a GPU go to ``kernels/fold_frames.cu``, all others to numba.
 """
 
 from __future__ import annotations
@@ -11,7 +13,11 @@ from typing import Any
 
 import numba
 import numpy as np
+from array_api_compat import is_cupy_array
 from numpy.typing import NDArray
+
+from gpucells.device.arrays import namespace_of
+from gpucells.device.kernels import Array, Define, Kernel, Scalar
 
 Float32 = NDArray[np.float32]
 
@@ -20,6 +26,42 @@ LARGEST = np.float32(3.4028235e38)  # finite number of single precision
 RUN = 64  # pixels turned around at once: a few cache lines of every frame
 # NaN and infinity mean something here, so only what leaves them alone is allowed.
 SAFE = {"reassoc", "nsz", "arcp", "contract"}
+TILE, ROWS = 32, 8  # of the CUDA kernels: a warp wide, and rows that give a block 256 threads
+
+_SIZES = (Define("TILE", (TILE,)), Define("ROWS", (ROWS,)))
+_TYPES = (*_SIZES, Define("T_FRAME", tuple(np.dtype(native).name for native in NATIVE)))
+FOLD_FRAMES = Kernel(
+    "fold_frames.cu",
+    "fold_frames",
+    (
+        Array("frames", "T_FRAME", ("n_frames", "n_image")), Scalar("n_frames"), Scalar("n_image"), Scalar("factor"),
+        Array("averaged", "float32", ("n_image", "n_columns"), written=True), Scalar("n_columns"), Scalar("first"),
+        Array("total", "float64", ("n_image",), written=True), Array("maximum", "float32", ("n_image",), written=True),
+        Array("minimum", "float32", ("n_image",), written=True), Array("broken", "bool", ("n_image",), written=True),
+    ),
+    threads=TILE * ROWS, registers=64, defines=_TYPES,
+)  # fmt: skip
+WHITEN_FRAMES = Kernel(
+    "fold_frames.cu",
+    "whiten_frames",
+    (
+        Array("frames", "T_FRAME", ("n_frames", "n_image")), Scalar("n_frames"), Scalar("n_image"),
+        Array("baseline", "float32", ("n_image",)), Array("noise", "float32", ("n_image",)),
+        Array("pixels", "int64", ("n_pixels",)), Scalar("n_pixels"),
+        Array("out", "float32", ("n_pixels", "n_columns"), written=True), Scalar("n_columns"), Scalar("first"),
+    ),
+    threads=TILE * ROWS, registers=64, defines=_TYPES,
+)  # fmt: skip
+UNFOLD_FRAMES = Kernel(
+    "fold_frames.cu",
+    "unfold_frames",
+    (
+        Array("traces", "float32", ("n_pixels", "n_columns")), Scalar("n_pixels"), Scalar("n_columns"), Scalar("first"),
+        Array("scale", "float32", ("n_pixels",)), Array("frames", "float32", ("n_frames", "n_pixels"), written=True),
+        Scalar("n_frames"),
+    ),
+    threads=TILE * ROWS, registers=64, defines=_SIZES,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,17 +84,19 @@ class PixelSummary:
     broken: NDArray[np.bool_]
 
     @classmethod
-    def empty(cls, n_pixels: int) -> PixelSummary:
-        """Before the first frame."""
+    def empty(cls, n_pixels: int, xp: Any = np) -> PixelSummary:
+        """Before the first frame; ``xp`` is the namespace of the frames, ``numpy`` or ``cupy``."""
         return cls(
-            np.zeros(n_pixels), np.full(n_pixels, -np.inf, np.float32), np.full(n_pixels, np.inf, np.float32),
-            np.zeros(n_pixels, bool),
+            xp.zeros(n_pixels), xp.full(n_pixels, -np.inf, np.float32), xp.full(n_pixels, np.inf, np.float32),
+            xp.zeros(n_pixels, bool),
         )  # fmt: skip
 
 
 def as_native(frames: NDArray[Any]) -> NDArray[Any]:
     """Return frames ``(n, n_pixels)`` in C order, of a type that has code of its own."""
-    flat = np.ascontiguousarray(frames).reshape(len(frames), int(np.prod(frames.shape[1:])))
+    flat: NDArray[Any] = (
+        namespace_of(frames).ascontiguousarray(frames).reshape(len(frames), int(np.prod(frames.shape[1:])))
+    )
     return flat if flat.dtype.type in NATIVE and flat.dtype.isnative else flat.astype(np.float32)
 
 
@@ -108,7 +152,26 @@ def fold_frames(frames: NDArray[Any], factor: int, averaged: Float32, first: int
     summary : PixelSummary
         Brought up to date.
     """
+    if is_cupy_array(frames):
+        _fold_cuda(as_native(frames), factor, averaged, first, summary)
+        return
     _fold(as_native(frames), factor, averaged, first, summary.total, summary.maximum, summary.minimum, summary.broken)
+
+
+def _fold_cuda(frames: Any, factor: int, averaged: Any, first: int, summary: PixelSummary) -> None:
+    FOLD_FRAMES.launch(
+        (_tiles(frames.shape[1]),), (TILE, ROWS), frames=frames, factor=factor, averaged=averaged, first=first,
+        total=summary.total, maximum=summary.maximum, minimum=summary.minimum, broken=summary.broken,
+    )  # fmt: skip
+
+
+def _tiles(n: int) -> int:
+    return -(-n // TILE)
+
+
+def _pixels_by_frames(n_pixels: int, n_frames: int) -> tuple[int, int]:
+    """Return the grid of the kernels in which blocks share a pixel's frames; they take turns beyond CUDA's limit."""
+    return _tiles(n_pixels), min(_tiles(n_frames), 65535)
 
 
 @numba.njit(cache=True, parallel=True, fastmath=SAFE, error_model="numpy")
@@ -144,9 +207,18 @@ def frame_profiles(frames: NDArray[Any]) -> tuple[Float32, Float32]:
         ``(n, height)`` and ``(n, width)`` float32.
     """
     native = as_native(frames).reshape(frames.shape)
+    if is_cupy_array(native):
+        return _profiles_cuda(native)
     rows, columns = np.empty(frames.shape[:2], np.float32), np.empty((len(frames), frames.shape[2]), np.float32)
     _profiles(native, rows, columns)
     return rows, columns
+
+
+def _profiles_cuda(frames: Any) -> tuple[Any, Any]:
+    xp = namespace_of(frames)
+    size = abs(frames.astype(np.float32))
+    size = xp.where(size <= LARGEST, size, np.float32(0))
+    return size.mean(axis=2), size.mean(axis=1)
 
 
 @numba.njit(cache=True, parallel=True, fastmath=SAFE, error_model="numpy")
@@ -200,10 +272,23 @@ def whiten_frames(
     numpy.ndarray
         ``(len(pixels), n)`` float32, or ``out``.
     """
+    if is_cupy_array(frames):
+        return _whiten_cuda(as_native(frames), baseline, noise, pixels, out, first)
     result = np.empty((len(pixels), len(frames)), np.float32) if out is None else out
     _whiten(
         as_native(frames), np.ascontiguousarray(pixels, np.uint64), np.ascontiguousarray(baseline, np.float32),
         np.ascontiguousarray(noise, np.float32), result, first,
+    )  # fmt: skip
+    return result
+
+
+def _whiten_cuda(frames: Any, baseline: Any, noise: Any, pixels: Any, out: Any, first: int) -> Float32:
+    xp = namespace_of(frames)
+    result: Float32 = xp.empty((len(pixels), len(frames)), np.float32) if out is None else out
+    WHITEN_FRAMES.launch(
+        _pixels_by_frames(len(pixels), len(frames)), (TILE, ROWS), frames=frames, out=result, first=first,
+        baseline=xp.ascontiguousarray(baseline, np.float32), noise=xp.ascontiguousarray(noise, np.float32),
+        pixels=xp.ascontiguousarray(pixels, np.int64),
     )  # fmt: skip
     return result
 
@@ -246,6 +331,18 @@ def unfold_frames(traces: Float32, first: int, n_frames: int, scale: Float32, ou
     numpy.ndarray
         ``(n_frames, n_pixels)`` float32.
     """
+    if is_cupy_array(traces):
+        return _unfold_cuda(traces, first, n_frames, scale, out)
     frames = np.empty((n_frames, len(traces)), np.float32) if out is None else out
     _unfold(traces, first, np.ascontiguousarray(scale, np.float32), frames)
+    return frames
+
+
+def _unfold_cuda(traces: Any, first: int, n_frames: int, scale: Any, out: Any) -> Float32:
+    xp = namespace_of(traces)
+    frames: Float32 = xp.empty((n_frames, len(traces)), np.float32) if out is None else out
+    UNFOLD_FRAMES.launch(
+        _pixels_by_frames(len(traces), n_frames), (TILE, ROWS), traces=traces, first=first,
+        scale=xp.ascontiguousarray(scale, np.float32), frames=frames,
+    )  # fmt: skip
     return frames

@@ -16,6 +16,11 @@ def modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
 
+def kernel_files() -> list[Path]:
+    """Every CUDA file, with the headers."""
+    return sorted((ROOT / "kernels").rglob("*.cu*"))
+
+
 def name_of(path: Path) -> str:
     """``"io/tiff.py"`` of a module's path."""
     return path.relative_to(PACKAGE).as_posix()

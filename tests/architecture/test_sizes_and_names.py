@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 
-from architecture.source_tree import PACKAGE, ROOT, modules, name_of, tree_of
+from architecture.source_tree import PACKAGE, ROOT, kernel_files, modules, name_of, tree_of
 
 LONGEST_FILE = 400
+LONGEST_KERNEL = 300
 LONGEST_FUNCTION = 60
 LONGEST_PIPELINE = 150
 NO_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "base", "misc"}
@@ -30,6 +31,12 @@ def test_files_are_short() -> None:
     assert lengths["pipeline.py"] <= LONGEST_PIPELINE, "the pipeline is a table of contents"
 
 
+def test_kernels_are_short() -> None:
+    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in kernel_files()}
+    assert lengths
+    assert not {name: length for name, length in lengths.items() if length > LONGEST_KERNEL}
+
+
 def test_functions_are_short() -> None:
     long = {
         f"{name_of(path)}:{node.lineno} {node.name}": code_lines(node)
@@ -41,7 +48,8 @@ def test_functions_are_short() -> None:
 
 
 def test_names_say_what_is_inside() -> None:
-    everything = [*PACKAGE.rglob("*"), *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+    everything = [*PACKAGE.rglob("*"), *kernel_files()]
+    everything += [*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
     bad = [str(path.relative_to(ROOT)) for path in everything if path.stem.lower().strip("_") in NO_NAMES]
     assert not bad
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -32,9 +33,28 @@ def test_wheel_holds_every_file_of_the_package(wheel: Path, repository: Path) ->
         for path in package.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and path.suffix not in {".nbi", ".nbc", ".pyc"}
     }
-    assert {name for name in names if ".dist-info/" not in name} == expected
+    expected |= {f"gpucells/{path.relative_to(repository)}" for path in (repository / "kernels").rglob("*.cu*")}
+    assert any(name.endswith(".cuh") for name in expected)
+    assert {name for name in names if ".dist-info/" not in name} - {"gpucells/kernels/README.md"} == expected
     assert "gpucells/py.typed" in names
     assert any(name.endswith("/licenses/LICENSE") for name in names)
+
+
+def test_installed_package_finds_its_kernels(wheel: Path, tmp_path: Path, repository: Path) -> None:
+    """Unpacked, as pip installs it, and away from the source tree."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    code = (
+        "from gpucells.device.kernel_source import kernel_folder; from gpucells.ops.fold_frames import FOLD_FRAMES; "
+        "print(kernel_folder()); print(len(FOLD_FRAMES.code(next(FOLD_FRAMES.variants()))))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    folder, length = ran.stdout.splitlines()
+    assert Path(folder) == tmp_path / "gpucells" / "kernels"
+    assert int(length) > len((repository / "kernels" / "fold_frames.cu").read_text(encoding="utf-8"))
 
 
 def test_wheel_says_what_it_is(wheel: Path) -> None:

@@ -20,6 +20,7 @@ from gpucells import errors
         (errors.MissingDependencyError, ImportError, 1),
         (errors.DeviceError, RuntimeError, 3),
         (errors.DeviceMemoryError, MemoryError, 3),
+        (errors.KernelError, errors.DeviceError, 3),
     ],
 )
 def test_family(ours: type[errors.GpucellsError], builtin: type[Exception], exit_code: int) -> None:
@@ -33,7 +34,7 @@ def test_family(ours: type[errors.GpucellsError], builtin: type[Exception], exit
 
 def test_every_error_is_in_the_family() -> None:
     ours = [thing for thing in vars(errors).values() if isinstance(thing, type) and thing.__module__ == errors.__name__]
-    assert len(ours) == 8
+    assert len(ours) == 9
     assert all(issubclass(thing, errors.GpucellsError) for thing in ours)
 
 

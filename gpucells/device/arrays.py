@@ -1,0 +1,59 @@
+"""The one crossing between host and device: whose an array is, and copies from one side to the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import array_api_compat
+import numpy as np
+from numpy.typing import NDArray
+
+from gpucells.device.discover import choose_device
+
+
+def namespace_of(array: Any) -> Any:
+    """Return ``cupy`` for an array on a GPU, ``numpy`` for everything else.
+
+    Parameters
+    ----------
+    array : array
+        NumPy's or CuPy's.
+    """
+    if not array_api_compat.is_cupy_array(array):
+        return np
+    import cupy
+
+    return cupy
+
+
+def to_device(array: Any, device: str) -> Any:
+    """Return an array that lies on a device: itself where it does, otherwise a copy.
+
+    Parameters
+    ----------
+    array : array
+        NumPy's or CuPy's, on any device.
+    device : str
+        ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+
+    Raises
+    ------
+    DeviceError
+        The device cannot be used.
+    """
+    name = choose_device(device)
+    if name == "cpu":
+        return to_host(array)
+    import cupy
+
+    with cupy.cuda.Device(int(name.partition(":")[2])):
+        return cupy.asarray(array)
+
+
+def to_host(array: Any) -> NDArray[Any]:
+    """Return a NumPy array: the array itself where it is one, otherwise a copy from its device."""
+    if not array_api_compat.is_cupy_array(array):
+        return np.asarray(array)
+    with array.device:
+        host: NDArray[Any] = array.get()
+    return host
