@@ -37,7 +37,7 @@ def info(
 
 def devices(as_json: options.AsJson = False) -> None:
     """List the devices that a run can use."""
-    from gpucells.device.discover import list_devices
+    from gpucells.device.discover import find_problems, list_devices
 
     found = list_devices()
     if as_json:
@@ -45,6 +45,9 @@ def devices(as_json: options.AsJson = False) -> None:
     else:
         for device in found:
             typer.echo(str(device))
+    if len(found) == 1:  # no GPU to say it of
+        for problem in find_problems():
+            typer.echo(f"problem: {problem.message} ({problem.hint})", err=as_json)
 
 
 def _is_cells_file(path: Path) -> bool:

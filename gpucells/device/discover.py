@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import logging
 import os
 import platform
@@ -23,6 +22,15 @@ from gpucells.device.memory import (
     total_host_memory_bytes,
     usable_cores,
 )
+from gpucells.device.problems import (
+    Problem,
+    card_problems,
+    compiled_architectures,
+    cupy_problems,
+    driver_problems,
+    import_cupy,
+    nvml_problems,
+)
 from gpucells.errors import DeviceError
 
 __all__ = [
@@ -39,26 +47,6 @@ _log = logging.getLogger(__name__)
 
 #: Whether this version has CUDA bodies of the operations.
 HAS_CUDA_BODIES: bool = False
-#: Oldest driver's CUDA version and driver for each major CUDA (NVIDIA, CUDA Compatibility, table of minimum drivers).
-_NEEDED_DRIVER = {12: (12000, "525.60.13"), 13: (13000, "580.65.06")}
-#: Oldest architecture that CUDA 13 compiles for, and that the kernels are tested on (Turing).
-_OLDEST_CAPABILITY = (7, 5)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that keeps a GPU from being used.
-
-    Parameters
-    ----------
-    message : str
-        What is wrong.
-    hint : str
-        What to do about it.
-    """
-
-    message: str
-    hint: str
 
 
 @dataclass(frozen=True)
@@ -122,9 +110,7 @@ def list_devices() -> list[Device]:
     list of Device
         Each GPU with what keeps it from being used.
     """
-    gpus = _list_gpus()
-    problems = tuple(_cupy_problems(bool(gpus))) if gpus else ()
-    return [_cpu(), *(replace(gpu, problems=problems + gpu.problems) for gpu in gpus)]
+    return [_cpu(), *_list_gpus()]
 
 
 def find_problems() -> list[Problem]:
@@ -135,7 +121,7 @@ def find_problems() -> list[Problem]:
     gpus = [device for device in list_devices() if device.name != "cpu"]
     found = [problem for gpu in gpus for problem in gpu.problems]
     if not gpus:
-        found = [*_nvml_problems(), *(p for p in _cupy_problems(False) if "more than one" in p.message)]
+        found = [*nvml_problems(), *cupy_problems(0)]
     return list(dict.fromkeys(found))
 
 
@@ -240,20 +226,46 @@ def _nvml() -> Iterator[Any]:
 
 
 def _list_gpus() -> list[Device]:
-    cupy = _import_cupy()
+    cupy = import_cupy()
     with _nvml() as nvml:
         if nvml is None:
-            return []
+            return _gpus_of_cupy(cupy)
         try:
             handles = _handles(nvml, cupy)
             driver = _as_text(nvml.nvmlSystemGetDriverVersion())
             cuda_version = int(nvml.nvmlSystemGetCudaDriverVersion_v2())
-            version = None if cupy is None else str(cupy.__version__)
-            gpus = [_gpu(nvml, handle, driver, cuda_version) for handle in handles]
-            return [replace(gpu, name=f"cuda:{number}", cupy=version) for number, gpu in enumerate(gpus)]
+            gpus = [_gpu(nvml, handle) for handle in handles]
         except nvml.NVMLError as error:
             _log.info("NVML answered: %s", error)
             return []
+    if not gpus:
+        return []
+    problems = list(driver_problems(driver, cuda_version))
+    problems += cupy_problems(cuda_version, is_driver_new_enough=not problems)
+    return _completed([replace(gpu, driver=driver) for gpu in gpus], cupy, problems)
+
+
+def _gpus_of_cupy(cupy: Any) -> list[Device]:
+    """Ask CuPy where NVML does not answer: a container may have the driver's CUDA part alone."""
+    try:
+        runtime = cupy.cuda.runtime
+        gpus = [_gpu_of_cupy(cupy, number) for number in range(runtime.getDeviceCount())]
+        return _completed(gpus, cupy, list(cupy_problems(int(runtime.driverGetVersion())))) if gpus else []
+    except Exception as error:  # noqa: BLE001 - no CuPy, no driver, no GPU: each with a class of its own
+        _log.debug("CuPy answered: %s", error)
+        return []
+
+
+def _completed(gpus: list[Device], cupy: Any, problems: list[Problem]) -> list[Device]:
+    """Give each GPU its number and what keeps it from being used: the machine's problems, then its own."""
+    version = None if cupy is None else str(cupy.__version__)
+    architectures = compiled_architectures(cupy)
+    completed = []
+    for number, gpu in enumerate(gpus):
+        assert gpu.compute_capability is not None
+        own = card_problems(gpu.description, gpu.compute_capability, architectures)
+        completed.append(replace(gpu, name=f"cuda:{number}", cupy=version, problems=(*problems, *own)))
+    return completed
 
 
 def _handles(nvml: Any, cupy: Any) -> list[Any]:
@@ -277,100 +289,23 @@ def _handles(nvml: Any, cupy: Any) -> list[Any]:
     return chosen
 
 
-def _gpu(nvml: Any, handle: Any, driver: str, cuda_version: int) -> Device:
+def _gpu(nvml: Any, handle: Any) -> Device:
     memory = nvml.nvmlDeviceGetMemoryInfo(handle)
     major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
-    description = _as_text(nvml.nvmlDeviceGetName(handle))
     return Device(
         name="cuda",
-        description=description,
+        description=_as_text(nvml.nvmlDeviceGetName(handle)),
         memory_total_bytes=int(memory.total),
         memory_free_bytes=int(memory.free),
         compute_capability=(int(major), int(minor)),
-        driver=driver,
-        problems=tuple(_gpu_problems(description, (int(major), int(minor)), driver, cuda_version)),
     )
 
 
-def _gpu_problems(name: str, capability: tuple[int, int], driver: str, cuda_version: int) -> Iterator[Problem]:
-    needed = max((_package_major(package) for package in _cupy_packages()), default=0) or min(_NEEDED_DRIVER)
-    least, release = _NEEDED_DRIVER.get(needed, _NEEDED_DRIVER[max(_NEEDED_DRIVER)])
-    if cuda_version < least:
-        has = f"{cuda_version // 1000}.{cuda_version % 1000 // 10}"
-        other = ', or pip install "gpucells[cuda12]" instead' if needed > 12 and cuda_version >= 12000 else ""
-        yield Problem(
-            f"driver {driver} is too old: it has CUDA {has}, and CUDA {needed} is needed",
-            f"install NVIDIA driver {release} or later{other}",
-        )
-    if capability < _OLDEST_CAPABILITY:
-        yield Problem(
-            f"{name} has compute capability {capability[0]}.{capability[1]}; 7.5 (Turing) or later is needed",
-            "use --device cpu, or a newer GPU",
-        )
-
-
-def _cupy_problems(has_gpu: bool) -> Iterator[Problem]:
-    packages = _cupy_packages()
-    if len(packages) > 1:
-        yield Problem(
-            f"more than one CuPy package is installed: {', '.join(packages)}",
-            f"pip uninstall -y {' '.join(packages)} && pip install {packages[-1]}",
-        )
-    elif has_gpu and not packages and _import_cupy() is None:
-        yield Problem("CuPy is not installed", 'pip install "gpucells[cuda12]" (or cuda13 with a driver from 580 on)')
-    elif has_gpu:
-        cupy = _import_cupy()
-        if cupy is None:
-            yield Problem(
-                f"{packages[0]} is installed but cannot be imported", f"pip install --force-reinstall {packages[0]}"
-            )
-        elif not _answers(cupy):
-            yield Problem("CuPy cannot reach the GPU", 'see what python -c "import cupy; cupy.show_config()" prints')
-
-
-def _nvml_problems() -> Iterator[Problem]:
-    """Why no GPU is seen although the kernel has an NVIDIA driver."""
-    if not Path("/proc/driver/nvidia/version").exists():
-        return
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
-        yield Problem("CUDA_VISIBLE_DEVICES hides every GPU", "unset CUDA_VISIBLE_DEVICES")
-        return
-    try:
-        module = importlib.import_module("pynvml")
-        module.nvmlInit()
-        module.nvmlShutdown()
-    except ImportError:
-        yield Problem("there is an NVIDIA driver, but nvidia-ml-py is not installed", "pip install nvidia-ml-py")
-    except Exception as error:  # noqa: BLE001 - as above
-        yield Problem(
-            f"the NVIDIA driver does not answer: {error}", "restart the machine, or the container with --gpus all"
-        )
-
-
-def _cupy_packages() -> list[str]:
-    names = (dist.metadata["Name"] for dist in importlib.metadata.distributions())
-    found = {name.lower() for name in names if name}
-    return sorted(name for name in found if re.fullmatch(r"cupy(-(cuda|rocm)[\w-]*)?", name))
-
-
-def _package_major(package: str) -> int:
-    """CUDA's major version of a wheel such as ``cupy-cuda12x``, 0 where its name does not say."""
-    match = re.fullmatch(r"cupy-cuda(\d\d)\w*", package)
-    return int(match[1]) if match is not None else 0
-
-
-def _import_cupy() -> Any:
-    try:
-        return importlib.import_module("cupy")
-    except Exception:  # noqa: BLE001 - a broken CuPy raises whatever its libraries raise
-        return None
-
-
-def _answers(cupy: Any) -> bool:
-    try:
-        return bool(cupy.is_available())
-    except Exception:  # noqa: BLE001 - as above
-        return False
+def _gpu_of_cupy(cupy: Any, number: int) -> Device:
+    facts = cupy.cuda.runtime.getDeviceProperties(number)
+    with cupy.cuda.Device(number) as device:
+        free, total = device.mem_info
+    return Device("cuda", _as_text(facts["name"]), int(total), int(free), (int(facts["major"]), int(facts["minor"])))
 
 
 def _as_text(value: str | bytes) -> str:

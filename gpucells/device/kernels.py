@@ -28,7 +28,7 @@ C_TYPES = {
     "uint8": "unsigned char", "uint16": "unsigned short", "uint32": "unsigned int", "uint64": "unsigned long long",
     "float32": "float", "float64": "double",
 }  # fmt: skip
-#: C++17 is what CuPy 14 compiles by default; CuPy 13 has to be told.
+#: What CuPy 14 compiles by default; said so that a later CuPy does not choose another.
 COMPILE_OPTIONS = ("-std=c++17",)
 # CUDA C++ Programming Guide, table "Technical Specifications per Compute Capability": the same from 5.0 to 12.x.
 _LARGEST_GRID = (2**31 - 1, 65535, 65535)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpucells.cli import main
 from gpucells.device import discover, memory
 from gpucells.device.discover import choose_device, find_problems, list_devices
 from gpucells.errors import DeviceError
@@ -63,14 +64,41 @@ class FakeNvml(SimpleNamespace):
         return self.cuda
 
 
-def fake_cupy(order: tuple[int, ...] = (0,), available: bool = True) -> SimpleNamespace:
-    def device(k: int) -> SimpleNamespace:
-        return SimpleNamespace(pci_bus_id=f"bus{order[k]}")
+class FakeCudaDevice:
+    def __init__(self, number: int, bus: int) -> None:
+        self.pci_bus_id = f"bus{bus}"
+        self.mem_info = ((20 + number) * GIB, 24 * GIB)
 
-    runtime = SimpleNamespace(getDeviceCount=lambda: len(order))
-    return SimpleNamespace(
-        __version__="14.1.0", is_available=lambda: available, cuda=SimpleNamespace(Device=device, runtime=runtime)
+    def __enter__(self) -> FakeCudaDevice:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def fake_cupy(
+    order: tuple[int, ...] = (0,), available: bool = True, compiles_for: tuple[int, ...] | None = (75, 80, 90, 120)
+) -> SimpleNamespace:
+    """CuPy that sees GPUs in this order, with NVRTC for these architectures, or without one."""
+
+    def supported() -> list[int]:
+        if compiles_for is None:
+            raise RuntimeError("CuPy failed to load libnvrtc.so.12")
+        return list(compiles_for)
+
+    runtime = SimpleNamespace(
+        getDeviceCount=lambda: len(order),
+        driverGetVersion=lambda: 12080,
+        getDeviceProperties=lambda k: {"name": f"card {order[k]}".encode(), "major": 8, "minor": 9},
     )
+    return SimpleNamespace(
+        __version__="14.1.0",
+        is_available=lambda: available,
+        cuda=SimpleNamespace(
+            Device=lambda k: FakeCudaDevice(k, order[k]), runtime=runtime,
+            nvrtc=SimpleNamespace(getSupportedArchs=supported),
+        ),
+    )  # fmt: skip
 
 
 Machine = Callable[..., None]
@@ -149,7 +177,8 @@ def test_visible_devices_without_cupy(
 @pytest.mark.parametrize(
     ("nvml", "cupy", "packages", "message", "hint"),
     [
-        (FakeNvml(("x",)), None, (), "CuPy is not installed", "gpucells[cuda12]"),
+        (FakeNvml(("x",)), None, (), "CuPy is not installed", "gpucells[cuda13]"),
+        (FakeNvml(("x",), cuda=12040), None, (), "CuPy is not installed", "gpucells[cuda12]"),
         (FakeNvml(("x",)), None, ("cupy-cuda12x",), "cannot be imported", "--force-reinstall cupy-cuda12x"),
         (FakeNvml(("x",)), fake_cupy(available=False), ("cupy-cuda12x",), "cannot reach the GPU", "show_config"),
         (FakeNvml(("x",)), fake_cupy(), ("cupy-cuda12x", "cupy"), "cupy, cupy-cuda12x", "pip uninstall -y cupy cupy-"),
@@ -167,6 +196,23 @@ def test_visible_devices_without_cupy(
             "has CUDA 11.8, and",
             "525.60.13 or later",
         ),
+        (
+            FakeNvml(("x",), cuda=12040),
+            fake_cupy(),
+            ("cupy-cuda12x", "cupy-cuda13x"),
+            "more than one",
+            '-y cupy-cuda12x cupy-cuda13x && pip install "gpucells[cuda12]"',
+        ),
+        (  # CuPy reaches nothing because of the driver: told once
+            FakeNvml(("x",), cuda=11080),
+            fake_cupy(available=False),
+            ("cupy-cuda12x",),
+            "driver 580.95.05 is too old",
+            "525.60.13 or later",
+        ),
+        (FakeNvml(("x",)), fake_cupy(compiles_for=None), ("cupy-cuda13x",), "finds no NVRTC", "gpucells[cuda13]"),
+        (FakeNvml(("x",), (12, 0)), fake_cupy(compiles_for=(75, 90)), ("cupy-cuda12x",), "knows 7.5, 9.0", "--upgrade"),
+        (FakeNvml(("x",), (10, 0)), fake_cupy(), ("cupy-cuda12x",), "capability 10.0", "--upgrade"),
         (FakeNvml(("x",), (7, 0)), fake_cupy(), ("cupy-cuda12x",), "capability 7.0", "newer GPU"),
     ],
 )
@@ -190,8 +236,38 @@ def test_problems_come_with_their_mend(
 
 
 def test_two_cupy_packages_are_told_without_a_gpu(machine: Machine) -> None:
-    machine(None, fake_cupy(), ("cupy-cuda12x", "cupy-cuda13x"))
+    machine(None, fake_cupy(order=()), ("cupy-cuda12x", "cupy-cuda13x"))
     assert "more than one" in find_problems()[0].message
+
+
+def test_a_newer_minor_capability_runs_what_is_compiled_for_an_older(machine: Machine) -> None:
+    machine(FakeNvml(("RTX",), (12, 1)), fake_cupy(), ("cupy-cuda13x",))
+    assert find_problems() == []
+
+
+def test_without_nvml_cupy_is_asked(machine: Machine) -> None:
+    """A container may be given the driver's CUDA part, and not its tools."""
+    machine(None, fake_cupy(order=(4, 2)), ("cupy-cuda12x",))
+    assert list_devices()[1:] == [
+        discover.Device(f"cuda:{k}", f"card {card}", 24 * GIB, (20 + k) * GIB, (8, 9), None, "14.1.0")
+        for k, card in enumerate((4, 2))
+    ]
+    machine(None, fake_cupy(compiles_for=None), ("cupy-cuda12x",))
+    assert "finds no NVRTC" in find_problems()[0].message
+    machine(None, fake_cupy(order=()), ("cupy-cuda12x",))
+    assert len(list_devices()) == 1
+
+
+def test_the_verb_tells_problems_that_no_gpu_has(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine(None, None, ("cupy-cuda12x", "cupy-cuda13x"))
+    assert main(["devices"]) == 0
+    assert (
+        "problem: more than one CuPy package is installed: cupy-cuda12x, cupy-cuda13x (pip" in capsys.readouterr().out
+    )
+    assert main(["devices", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert [device["name"] for device in json.loads(out)] == ["cpu"]
+    assert "more than one CuPy package" in err
 
 
 def test_nvml_that_fails_means_no_gpu(machine: Machine) -> None:
