@@ -4,12 +4,10 @@
 // samples in shared memory: a warp reads neighbouring pixels of one frame and writes neighbouring frames of one pixel.
 // The column of padding puts the lanes of a warp into different banks when they read the tile the other way round.
 //
-// block: (TILE, ROWS); a thread has every ROWS-th row of the tile. Four blocks fill a multiprocessor of sm_75, and the bound
-// that this gives to registers (64) keeps ptxas 13 from a spill of 12 bytes that it makes on sm_80 without being told
-// macros, from gpucells/ops/fold_frames.py: TILE, ROWS, and T_FRAME, the movie's own type, where a kernel reads it
+// block: (TILE, ROWS); a thread has every ROWS-th row of the tile. Four blocks fill a multiprocessor of sm_75, and the
+// bound that this gives to registers (64) keeps ptxas 13 from a spill of 12 bytes that it makes on sm_80 without it
+// macros, from gpucells/ops/fold_frames.py: TILE, ROWS, and T_FRAME, the movie's own type
 #include "finite.cuh"
-
-#ifdef T_FRAME
 
 // grid: ceil(n_image / TILE); a block goes through all frames of its pixels, so that each pixel's sums have one owner.
 // What fills no average at the end is only summed up. Sums are float32 inside an average, float64 over the averages.
@@ -100,8 +98,6 @@ extern "C" __global__ void __launch_bounds__(256, 4) whiten_frames(
   }
 }
 
-#else
-
 // grid: as that of whiten_frames.
 extern "C" __global__ void __launch_bounds__(256, 4) unfold_frames(
     const float* __restrict__ traces, long long n_pixels, long long n_columns, long long first,
@@ -121,5 +117,3 @@ extern "C" __global__ void __launch_bounds__(256, 4) unfold_frames(
     __syncthreads();
   }
 }
-
-#endif

@@ -29,7 +29,8 @@ SAFE = {"reassoc", "nsz", "arcp", "contract"}
 TILE, ROWS = 32, 8  # of the CUDA kernels: a warp wide, and rows that give a block 256 threads
 
 _SIZES = (Define("TILE", (TILE,)), Define("ROWS", (ROWS,)))
-_TYPES = (*_SIZES, Define("T_FRAME", tuple(np.dtype(native).name for native in NATIVE)))
+_ANY_MOVIE = (*_SIZES, Define("T_FRAME", tuple(np.dtype(native).name for native in NATIVE)))
+_NO_MOVIE = (*_SIZES, Define("T_FRAME", ("float32",)))
 FOLD_FRAMES = Kernel(
     "fold_frames.cu",
     "fold_frames",
@@ -39,7 +40,7 @@ FOLD_FRAMES = Kernel(
         Array("total", "float64", ("n_image",), written=True), Array("maximum", "float32", ("n_image",), written=True),
         Array("minimum", "float32", ("n_image",), written=True), Array("broken", "bool", ("n_image",), written=True),
     ),
-    threads=TILE * ROWS, registers=64, defines=_TYPES,
+    threads=TILE * ROWS, registers=64, defines=_ANY_MOVIE,
 )  # fmt: skip
 WHITEN_FRAMES = Kernel(
     "fold_frames.cu",
@@ -50,7 +51,7 @@ WHITEN_FRAMES = Kernel(
         Array("pixels", "int64", ("n_pixels",)), Scalar("n_pixels"),
         Array("out", "float32", ("n_pixels", "n_columns"), written=True), Scalar("n_columns"), Scalar("first"),
     ),
-    threads=TILE * ROWS, registers=64, defines=_TYPES,
+    threads=TILE * ROWS, registers=64, defines=_ANY_MOVIE,
 )  # fmt: skip
 UNFOLD_FRAMES = Kernel(
     "fold_frames.cu",
@@ -60,7 +61,7 @@ UNFOLD_FRAMES = Kernel(
         Array("scale", "float32", ("n_pixels",)), Array("frames", "float32", ("n_frames", "n_pixels"), written=True),
         Scalar("n_frames"),
     ),
-    threads=TILE * ROWS, registers=64, defines=_SIZES,
+    threads=TILE * ROWS, registers=64, defines=_NO_MOVIE,
 )  # fmt: skip
 
 
