@@ -16,7 +16,13 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(REPOSITORY / ".pytest_cache" / "num
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import pytest  # noqa: E402
-from emulator.fixtures import emulator, needs_sanitizer  # noqa: E402, F401
+from emulator.fixtures import (  # noqa: E402, F401
+    cupy_in_any_order,
+    emulated_cupy,
+    emulated_settings,
+    emulator,
+    needs_sanitizer,
+)
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 settings.register_profile(

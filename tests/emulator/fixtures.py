@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from emulator.build import why_unavailable
+
+#: At once and forward, as late as can be and in reverse, at random.
+ORDERS = (0, 1, 2, 3)
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +28,29 @@ def needs_sanitizer(emulator: None) -> Callable[[str], None]:
             pytest.skip(reason)
 
     return need
+
+
+@pytest.fixture
+def emulated_settings() -> dict[str, Any]:
+    """Settings of the stand-in; a test that wants others parametrises this name."""
+    return {}
+
+
+@pytest.fixture
+def emulated_cupy(emulator: None, emulated_settings: dict[str, Any]) -> Iterator[Any]:
+    """Stand in for CuPy while the test runs: ``import cupy`` finds what this yields."""
+    from emulator.stand_in.install import installed
+
+    with installed(**emulated_settings) as cupy:
+        yield cupy
+
+
+@pytest.fixture(params=ORDERS, ids="order {}".format)
+def cupy_in_any_order(
+    request: pytest.FixtureRequest, emulator: None, emulated_settings: dict[str, Any]
+) -> Iterator[Any]:
+    """As ``emulated_cupy``, once for each order of streams, blocks and lanes."""
+    from emulator.stand_in.install import installed
+
+    with installed(**{"order": request.param, **emulated_settings}) as cupy:
+        yield cupy

@@ -173,6 +173,7 @@ std::string where_threads_are() {
   for (int i = 0; i < n_threads; ++i) {
     const Thread& t = threads[i];
     char mask[24] = "";
+    if (t.state == READY) continue;  // it has not come anywhere yet
     if (t.state == AT_COLLECTIVE) snprintf(mask, sizeof mask, " with mask %08x", t.mask);
     count[t.state == RETURNED ? "returned"
           : (t.state == AT_BARRIER ? "at the barrier " : "at the warp's collective ") + file_and_line(t.file, t.line) + mask]++;
@@ -318,7 +319,7 @@ void run_block() {
     for (int i = 0; i < warps && error.empty(); ++i) progress |= run_warp(turn[i]);
     if (error.empty()) progress |= complete_barrier();
   }
-  if (std::any_of(threads, threads + n_threads, [](const Thread& t) { return t.state != RETURNED; }))
+  if (error.empty() && std::any_of(threads, threads + n_threads, [](const Thread& t) { return t.state != RETURNED; }))
     fail("deadlock" + where_threads_are());
 #ifdef EMULATOR_TSAN  // a fiber destroyed lends its number to a new one, and TSan takes the two for one thread
   for (int i = 0; i < n_threads; ++i) fibers.push_back(threads[i].tsan);
