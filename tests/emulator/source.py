@@ -104,6 +104,7 @@ def _split(declared: str) -> Iterator[str]:
 def _kernels(text: str) -> Iterator[tuple[str, str]]:
     """Yield name and launch bound of the kernels that can be had by their plain name."""
     block = text.find('extern "C" {')
-    for template, plain, first, second, third, name in _KERNEL.findall(text):
-        if not template and (plain or 0 <= block < text.find(name)):
+    for match in _KERNEL.finditer(text):
+        template, plain, first, second, third, name = match.groups()
+        if not template and (plain or 0 <= block < match.start()):
             yield name, (first or second or third or "0").split(",")[0]

@@ -124,6 +124,12 @@ def test_two_arguments_may_be_one_memory() -> None:
     assert (x[[0, 1, 2, 67, 68, 69]] == [0, 1, 2, 67, 68, 69]).all()
 
 
+def test_empty_arrays_and_null_pointers_can_be_passed() -> None:
+    nothing = np.zeros(0, f32)
+    for way in (WAYS[0], WAYS[3]):
+        kernel("add_one", way)((1,), (32,), (nothing, None, i32(0)))
+
+
 def test_arguments_are_checked() -> None:
     scale = kernel("scale")
     a, b = np.ones(32, f32), np.zeros(32)

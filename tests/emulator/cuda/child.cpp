@@ -1,6 +1,5 @@
 // main() of the process that a sanitized launch runs in: reads the launch from the file that launch.py wrote, writes the
 // arrays back beside it. Every region of memory is a heap block of its own, so AddressSanitizer guards both its ends.
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +10,8 @@
 #include <string>
 #include <vector>
 
-struct Launch { unsigned grid[3], block[3]; uint64_t dynamic_bytes, shared_limit; int32_t order, flush_denormals; };
-extern "C" void emulator_signature(const char* name, char* text);
-extern "C" const char* emulator_launch(const char* name, const Launch* launch, void** args);
+#include "machine.h"
+
 
 static FILE* in;
 static void read(void* to, size_t bytes) {
@@ -29,7 +27,7 @@ int main(int argc, char** argv) {  // NAME: print its signature; NAME FILE: laun
   }
   in = fopen(argv[2], "rb");
   if (!in) return perror(argv[2]), 3;
-  Launch launch;
+  emulator::Launch launch;
   read(&launch, sizeof launch);
   struct Region { char* data; size_t bytes; };
   std::vector<Region> regions(number());

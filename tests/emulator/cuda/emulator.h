@@ -145,6 +145,18 @@ template <class... A, void (*F)(A...)> struct Call<F> {
 #undef assert
 #define assert(x) ((x) ? (void)0 : emulator::stop("assert(" #x ") failed", EMULATOR_HERE))
 
+// ---- minimum and maximum: of a number and NaN the number, as CUDA's
+template <class A, class B> std::common_type_t<A, B> min(A a, B b) {
+  typedef std::common_type_t<A, B> T;
+  if constexpr (std::is_floating_point_v<T>) return (T)fmin((T)a, (T)b);
+  else return (T)b < (T)a ? (T)b : (T)a;
+}
+template <class A, class B> std::common_type_t<A, B> max(A a, B b) {
+  typedef std::common_type_t<A, B> T;
+  if constexpr (std::is_floating_point_v<T>) return (T)fmax((T)a, (T)b);
+  else return (T)a < (T)b ? (T)b : (T)a;
+}
+
 // ---- memory
 template <class T> T __ldg(const T* p) { return *p; }
 template <class T> T __ldcg(const T* p) { return *p; }
@@ -154,8 +166,8 @@ template <class T> void __stcg(T* p, std::common_type_t<T> v) { *p = v; }
 template <class T> void __stcs(T* p, std::common_type_t<T> v) { *p = v; }
 template <class T, class U> T atomicAdd(T* p, U v) { return emulator::change(p, [=](T o) { return (T)(o + (T)v); }); }
 template <class T, class U> T atomicSub(T* p, U v) { return emulator::change(p, [=](T o) { return (T)(o - (T)v); }); }
-template <class T, class U> T atomicMax(T* p, U v) { return emulator::change(p, [=](T o) { return o < (T)v ? (T)v : o; }); }
-template <class T, class U> T atomicMin(T* p, U v) { return emulator::change(p, [=](T o) { return (T)v < o ? (T)v : o; }); }
+template <class T, class U> T atomicMax(T* p, U v) { return emulator::change(p, [=](T o) { return max(o, (T)v); }); }
+template <class T, class U> T atomicMin(T* p, U v) { return emulator::change(p, [=](T o) { return min(o, (T)v); }); }
 template <class T, class U> T atomicOr(T* p, U v) { return emulator::change(p, [=](T o) { return (T)(o | (T)v); }); }
 template <class T, class U> T atomicAnd(T* p, U v) { return emulator::change(p, [=](T o) { return (T)(o & (T)v); }); }
 template <class T, class U> T atomicXor(T* p, U v) { return emulator::change(p, [=](T o) { return (T)(o ^ (T)v); }); }
@@ -165,16 +177,6 @@ template <class T, class U, class V> T atomicCAS(T* p, U compare, V v) {
 }
 
 // ---- arithmetic: CUDA's fast intrinsics are computed exactly here, so their error does not show
-template <class A, class B> std::common_type_t<A, B> min(A a, B b) {
-  typedef std::common_type_t<A, B> T;
-  if constexpr (std::is_floating_point_v<T>) return (T)fmin((T)a, (T)b);  // the number, where one is NaN, as CUDA's
-  else return (T)b < (T)a ? (T)b : (T)a;
-}
-template <class A, class B> std::common_type_t<A, B> max(A a, B b) {
-  typedef std::common_type_t<A, B> T;
-  if constexpr (std::is_floating_point_v<T>) return (T)fmax((T)a, (T)b);
-  else return (T)a < (T)b ? (T)b : (T)a;
-}
 // "_rn" of a product or sum is never fused into an FMA; without volatile g++ would fuse it after inlining.
 inline float __fmul_rn(float a, float b) { volatile float r = a * b; return r; }
 inline float __fadd_rn(float a, float b) { volatile float r = a + b; return r; }
@@ -210,7 +212,9 @@ inline float __uint_as_float(unsigned a) { return emulator::bits<float>(a); }
 inline long long __double_as_longlong(double a) { return emulator::bits<long long>(a); }
 inline double __longlong_as_double(long long a) { return emulator::bits<double>(a); }
 // CUDA's conversions to integers saturate; a plain cast that overflows is undefined and the sanitizer reports it.
-inline int __float2int_rz(float a) { return a >= 2147483648.0f ? 2147483647 : a <= -2147483648.0f ? -2147483647 - 1 : a == a ? (int)a : 0; }
+inline int __float2int_rz(float a) {
+  return a >= 2147483648.0f ? 2147483647 : a <= -2147483648.0f ? -2147483647 - 1 : a == a ? (int)a : 0;
+}
 inline int __float2int_rn(float a) { return __float2int_rz(nearbyintf(a)); }
 inline int __float2int_rd(float a) { return __float2int_rz(floorf(a)); }
 inline int __float2int_ru(float a) { return __float2int_rz(ceilf(a)); }

@@ -1,161 +1,14 @@
 // The machine that runs a kernel: each CUDA thread of a block is a fiber with its own stack, blocks run one after
-// another. A fiber runs until a barrier or a warp's collective and parks there; the scheduler runs one warp until all its
-// lanes are at the block's barrier or have returned, so that warps are as far apart as they can be. The order of blocks,
-// warps and lanes is a parameter: 0 forward, 1 reverse, n > 1 random with seed n.
+// another. A fiber runs until a barrier or a warp's collective and parks there; the scheduler runs one warp until all
+// its lanes are at the block's barrier or have returned, so that warps are as far apart as they can be. The order of
+// blocks, warps and lanes is a parameter: 0 forward, 1 reverse, n > 1 random with seed n.
 //
 // ThreadSanitizer is told of one fiber a CUDA thread and of the order that CUDA itself promises: __syncthreads,
 // __syncwarp, __threadfence, and the start and end of the launch. Nothing else, so it finds races in any order of run.
-#include "machine.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <xmmintrin.h>
-
-#include <algorithm>
-#include <deque>
-#include <map>
-#include <string>
-
-#ifndef __x86_64__
-#error "write switch_stack and prepare() for this processor"
-#endif
-#ifdef EMULATOR_ASAN
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#endif
-#ifdef EMULATOR_TSAN
-#include <sanitizer/tsan_interface.h>
-#endif
+#include "fibers.h"
 
 namespace emulator {
 namespace {
-enum State { READY, AT_BARRIER, AT_COLLECTIVE, RETURNED };
-constexpr int MOST_THREADS = 1024, MOST_SHARED_VARIABLES = 64;
-constexpr size_t STACK = 256 << 10, GAP = 256, STATIC = (48 << 10) + MOST_SHARED_VARIABLES * GAP, DYNAMIC = 227 << 10;
-constexpr size_t ARENA = GAP + STATIC + GAP + DYNAMIC + GAP;
-constexpr unsigned FLUSH_DENORMALS = 0x8040;  // FTZ and DAZ of MXCSR: CuPy compiles with -ftz=true
-
-struct Thread {
-  uint3 index;
-  int lane, line, source;
-  State state;
-  Collective kind;
-  unsigned mask;
-  const char* file;
-  uint64_t value, result;
-  void *stack_pointer, *tsan;
-  char* stack;
-  unsigned syncs, partner_tags;  // number of __syncwarp so far; which of its two tags each lane of the last one used
-};
-struct Variable { const void* key; size_t offset, bytes; };
-
-Kernel* kernels;
-Thread threads[MOST_THREADS], *running;
-uint3 block, grid_dim, block_dim;
-int n_threads, order, n_variables;
-Variable variables[MOST_SHARED_VARIABLES];
-size_t static_bytes, dynamic_bytes, shared_limit;
-char *stacks, *arena, *dynamic;
-void *main_stack_pointer, **arguments;
-[[maybe_unused]] void* main_tsan;
-std::deque<void*> fibers;
-// Each costs ThreadSanitizer a millisecond and memory. Odd, so that the threads of two blocks which do share a number have
-// different places in their blocks.
-constexpr size_t MOST_FIBERS = 1021;
-void (*body)(void**);
-uint64_t random_state;
-unsigned n_barriers;
-std::string error;
-char start_tag, end_tag, fence_tag;
-char* block_tags;  // of this block alone: a tag that two blocks used would put them in an order
-constexpr size_t BLOCK_TAGS = 8 * (2 + 2 * MOST_THREADS);
-[[maybe_unused]] const void* main_stack;
-[[maybe_unused]] size_t main_stack_bytes;
-[[maybe_unused]] void* main_fake_stack;
-
-// ---- sanitizers
-void acquire([[maybe_unused]] char* tag) {
-#ifdef EMULATOR_TSAN
-  __tsan_acquire(tag);
-#endif
-}
-void release([[maybe_unused]] char* tag) {
-#ifdef EMULATOR_TSAN
-  __tsan_release(tag);
-#endif
-}
-// Two tags a barrier, and two a lane for __syncwarp, used in turn: nobody may see what a faster thread did next.
-char* barrier_tag() { return block_tags + 8 * (n_barriers & 1); }
-char* lane_tag(const Thread* thread, unsigned turn) { return block_tags + 8 * (2 + 2 * (thread - threads) + (turn & 1)); }
-void allow([[maybe_unused]] char* from, [[maybe_unused]] size_t bytes, [[maybe_unused]] bool allowed) {
-#ifdef EMULATOR_ASAN
-  if (allowed) __asan_unpoison_memory_region(from, bytes);
-  else __asan_poison_memory_region(from, bytes);
-#endif
-}
-
-// ---- fibers: swap the stack and the registers that a callee keeps (x86-64 System V); MXCSR stays as the launch set it
-extern "C" void emulator_switch_stack(void** save, void* to);
-asm(".text\n.type emulator_switch_stack,@function\nemulator_switch_stack:\n"
-    "pushq %rbp\npushq %rbx\npushq %r12\npushq %r13\npushq %r14\npushq %r15\n"
-    "movq %rsp,(%rdi)\nmovq %rsi,%rsp\n"
-    "popq %r15\npopq %r14\npopq %r13\npopq %r12\npopq %rbx\npopq %rbp\nret\n"
-    ".size emulator_switch_stack,.-emulator_switch_stack\n");
-
-void park() {  // on a fiber: back to the scheduler
-#ifdef EMULATOR_ASAN
-  void* fake_stack = nullptr;
-  __sanitizer_start_switch_fiber(running->state == RETURNED ? nullptr : &fake_stack, main_stack, main_stack_bytes);
-#endif
-#ifdef EMULATOR_TSAN
-  __tsan_switch_to_fiber(main_tsan, __tsan_switch_to_fiber_no_sync);
-#endif
-  emulator_switch_stack(&running->stack_pointer, main_stack_pointer);
-#ifdef EMULATOR_ASAN
-  __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
-#endif
-}
-
-void fiber() {
-#ifdef EMULATOR_ASAN
-  __sanitizer_finish_switch_fiber(nullptr, &main_stack, &main_stack_bytes);
-#endif
-  acquire(&start_tag);
-  body(arguments);
-  release(&end_tag);
-  running->state = RETURNED;
-  park();
-}
-
-void resume(Thread& thread) {
-  running = &thread;
-#ifdef EMULATOR_ASAN
-  __sanitizer_start_switch_fiber(&main_fake_stack, thread.stack, STACK);
-#endif
-#ifdef EMULATOR_TSAN
-  __tsan_switch_to_fiber(thread.tsan, __tsan_switch_to_fiber_no_sync);
-#endif
-  emulator_switch_stack(&main_stack_pointer, thread.stack_pointer);
-#ifdef EMULATOR_ASAN
-  __sanitizer_finish_switch_fiber(main_fake_stack, nullptr, nullptr);
-#endif
-  running = nullptr;
-}
-
-void prepare(Thread& thread, unsigned number) {  // the first switch pops six registers and returns into fiber()
-  thread.index = {number % block_dim.x, number / block_dim.x % block_dim.y, number / (block_dim.x * block_dim.y)};
-  thread.lane = number % 32, thread.state = READY, thread.stack = stacks + number * STACK;
-  void** top = reinterpret_cast<void**>(thread.stack + STACK);
-  top[-2] = reinterpret_cast<void*>(&fiber);
-  thread.stack_pointer = top - 8;
-#ifdef EMULATOR_TSAN
-  thread.tsan = __tsan_create_fiber(0);
-#endif
-}
-
-// ---- the scheduler
 void fail(const std::string& why) {
   if (!error.empty()) return;
   char where[64];
@@ -175,13 +28,18 @@ std::string where_threads_are() {
     char mask[24] = "";
     if (t.state == READY) continue;  // it has not come anywhere yet
     if (t.state == AT_COLLECTIVE) snprintf(mask, sizeof mask, " with mask %08x", t.mask);
-    count[t.state == RETURNED ? "returned"
-          : (t.state == AT_BARRIER ? "at the barrier " : "at the warp's collective ") + file_and_line(t.file, t.line) + mask]++;
+    std::string where = "returned";
+    if (t.state != RETURNED)
+      where = (t.state == AT_BARRIER ? "at the barrier " : "at the warp's collective ")
+              + file_and_line(t.file, t.line) + mask;
+    ++count[where];
   }
   std::string text;
   for (const auto& [what, n] : count) text += (text.empty() ? ": " : ", ") + std::to_string(n) + " threads " + what;
   return text;
 }
+
+bool same_place(const Thread& a, const Thread& b) { return a.line == b.line && !strcmp(a.file, b.file); }
 
 void permute(int* index, int n) {
   for (int i = 0; i < n; ++i) index[i] = order == 1 ? n - 1 - i : i;
@@ -226,14 +84,17 @@ bool complete_warp(Thread* warp, int lanes) {  // true if a collective of this w
   for (int l = 0; l < lanes; ++l) {
     const Thread& me = warp[l];
     if (me.state != AT_COLLECTIVE) continue;
-    if (!(me.mask >> l & 1)) return fail("a lane calls a warp's collective with a mask that leaves it out" + where_threads_are()), false;
+    if (!(me.mask >> l & 1)) {
+      fail("a lane calls a warp's collective with a mask that leaves it out" + where_threads_are());
+      return false;
+    }
     unsigned waiting = 0;  // CUDA waits for the lanes of the mask that have not returned
     bool complete = true;
     for (int j = 0; j < lanes; ++j) {
       const Thread& t = warp[j];
       if (!(me.mask >> j & 1) || t.state == RETURNED) continue;
       waiting |= 1u << j;
-      complete &= t.state == AT_COLLECTIVE && t.mask == me.mask && t.kind == me.kind && t.line == me.line && !strcmp(t.file, me.file);
+      complete &= t.state == AT_COLLECTIVE && t.mask == me.mask && t.kind == me.kind && same_place(t, me);
     }
     if (complete) deliver(warp, waiting), any = true;
   }
@@ -248,7 +109,10 @@ bool complete_barrier() {
     if (t.state == RETURNED) continue;
     if (t.state != AT_BARRIER) return false;
     if (!first) first = &t;
-    if (t.line != first->line || strcmp(t.file, first->file)) return fail("threads of one block wait at different barriers" + where_threads_are()), false;
+    if (!same_place(t, *first)) {
+      fail("threads of one block wait at different barriers" + where_threads_are());
+      return false;
+    }
     ++n, count += t.value;
   }
   ++n_barriers;
@@ -379,8 +243,10 @@ void* static_shared(const void* key, size_t bytes, size_t alignment) {
     end = variables[i].offset + variables[i].bytes + GAP;
   }
   static_bytes += bytes;
-  if (static_bytes > 48 << 10 || n_variables == MOST_SHARED_VARIABLES) stop("more than 48 KiB or 64 static __shared__ variables", "", 0);
-  if (static_bytes + dynamic_bytes > shared_limit) stop("static and dynamic shared memory together are more than the limit", "", 0);
+  if (static_bytes > 48 << 10 || n_variables == MOST_SHARED_VARIABLES)
+    stop("more than 48 KiB or 64 variables of static __shared__ memory", "", 0);
+  if (static_bytes + dynamic_bytes > shared_limit)
+    stop("static and dynamic shared memory together are more than the limit", "", 0);
   end = (end + std::max<size_t>(alignment, 16) - 1) & -std::max<size_t>(alignment, 16);
   variables[n_variables++] = {key, end, bytes};
   allow(arena + end, bytes, true);
@@ -393,8 +259,7 @@ Kernel::Kernel(const char* name, void (*call)(void**), void (*signature)(char*),
 
 using namespace emulator;
 
-// Writes "MOST_THREADS;TYPE,TYPE,…," of a kernel, nothing if there is none of that name.
-extern "C" __attribute__((visibility("default"))) void emulator_signature(const char* name, char* text) {
+void emulator_signature(const char* name, char* text) {
   *text = 0;
   const Kernel* kernel = find(name);
   if (!kernel) return;
@@ -402,10 +267,7 @@ extern "C" __attribute__((visibility("default"))) void emulator_signature(const 
   kernel->signature(text);
 }
 
-struct Launch { unsigned grid[3], block[3]; uint64_t dynamic_bytes, shared_limit; int32_t order, flush_denormals; };
-
-// Returns nullptr, or what went wrong.
-extern "C" __attribute__((visibility("default"))) const char* emulator_launch(const char* name, const Launch* launch, void** args) {
+const char* emulator_launch(const char* name, const Launch* launch, void** args) {
   grid_dim = {launch->grid[0], launch->grid[1], launch->grid[2]};
   block_dim = {launch->block[0], launch->block[1], launch->block[2]};
   n_threads = block_dim.x * block_dim.y * block_dim.z;

@@ -18,7 +18,8 @@ int lane();
 void fence();
 [[noreturn]] void stop(const char* what, const char* file, int line);
 uint64_t block_collective(Collective kind, uint64_t value, const char* file, int line);
-uint64_t warp_collective(Collective kind, const char* file, int line, unsigned mask, uint64_t value = 0, int source = 0);
+uint64_t warp_collective(Collective kind, const char* file, int line, unsigned mask, uint64_t value = 0,
+                         int source = 0);
 void* dynamic_shared();
 // The place of a __shared__ declaration in the running block; `key` tells declarations apart.
 void* static_shared(const void* key, size_t bytes, size_t alignment);
@@ -29,6 +30,18 @@ struct Kernel {
   void (*signature)(char* text);  // "c*f4:4,i4": pointer to const float of alignment 4, then a 32-bit integer
   int most_threads;               // of __launch_bounds__, else 0
   Kernel* next;
-  Kernel(const char* name, void (*call)(void**), void (*signature)(char*), int most_threads);  // adds it to the module's list
+  Kernel(const char* name, void (*call)(void**), void (*signature)(char*), int most_threads);  // adds it to the list
+};
+
+struct Launch {  // as launch.py packs it
+  unsigned grid[3], block[3];
+  uint64_t dynamic_bytes, shared_limit;
+  int32_t order, flush_denormals;
 };
 }  // namespace emulator
+
+#define EMULATOR_EXPORT extern "C" __attribute__((visibility("default")))
+// Writes "MOST_THREADS;TYPE,TYPE,…," of a kernel, nothing if there is none of that name.
+EMULATOR_EXPORT void emulator_signature(const char* name, char* text);
+// Returns nullptr, or what went wrong.
+EMULATOR_EXPORT const char* emulator_launch(const char* name, const emulator::Launch* launch, void** args);
