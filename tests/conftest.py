@@ -17,11 +17,13 @@ os.environ.setdefault("MPLBACKEND", "agg")
 
 import pytest  # noqa: E402
 from emulator.fixtures import (  # noqa: E402, F401
+    cuda,
     cupy_in_any_order,
     emulated_cupy,
     emulated_settings,
     emulator,
     needs_sanitizer,
+    sanitized_cuda,
 )
 from hypothesis import HealthCheck, settings  # noqa: E402
 

@@ -12,6 +12,10 @@ from emulator.build import why_unavailable
 ORDERS = (0, 1, 2, 3)
 
 
+def _name(param: object) -> str:
+    return f"order {param}" if isinstance(param, int) else str(param)
+
+
 @pytest.fixture(scope="session")
 def emulator() -> None:
     """Skip where kernels cannot be emulated."""
@@ -53,4 +57,28 @@ def cupy_in_any_order(
     from emulator.stand_in.install import installed
 
     with installed(**{"order": request.param, **emulated_settings}) as cupy:
+        yield cupy
+
+
+@pytest.fixture(params=[*ORDERS[:3], pytest.param("gpu", marks=pytest.mark.gpu)], ids=_name)
+def cuda(request: pytest.FixtureRequest, emulated_settings: dict[str, Any]) -> Iterator[Any]:
+    """CuPy, for a test of an operation's CUDA body against its CPU body: the stand-in in some orders, and a GPU's."""
+    if request.param == "gpu":
+        yield pytest.importorskip("cupy")
+        return
+    if reason := why_unavailable():
+        pytest.skip(reason)
+    from emulator.stand_in.install import installed
+
+    with installed(**{"order": request.param, **emulated_settings}) as cupy:
+        yield cupy
+
+
+@pytest.fixture(params=["address", "thread"])
+def sanitized_cuda(request: pytest.FixtureRequest, needs_sanitizer: Callable[[str], None]) -> Iterator[Any]:
+    """The stand-in under each sanitizer: a process a launch, so once an operation, small."""
+    needs_sanitizer(request.param)
+    from emulator.stand_in.install import installed
+
+    with installed(sanitize=request.param) as cupy:
         yield cupy
