@@ -166,6 +166,11 @@ def _fold_cuda(frames: Any, factor: int, averaged: Any, first: int, summary: Pix
     )  # fmt: skip
 
 
+def _sent(xp: Any, small: Any, dtype: Any) -> Any:
+    """Return a small array, from either side, as the kernels want it."""
+    return xp.ascontiguousarray(xp.asarray(small, dtype))
+
+
 def _tiles(n: int) -> int:
     return -(-n // TILE)
 
@@ -288,8 +293,8 @@ def _whiten_cuda(frames: Any, baseline: Any, noise: Any, pixels: Any, out: Any, 
     result: Float32 = xp.empty((len(pixels), len(frames)), np.float32) if out is None else out
     WHITEN_FRAMES.launch(
         _pixels_by_frames(len(pixels), len(frames)), (TILE, ROWS), frames=frames, out=result, first=first,
-        baseline=xp.ascontiguousarray(baseline, np.float32), noise=xp.ascontiguousarray(noise, np.float32),
-        pixels=xp.ascontiguousarray(pixels, np.int64),
+        baseline=_sent(xp, baseline, np.float32), noise=_sent(xp, noise, np.float32),
+        pixels=_sent(xp, pixels, np.int64),
     )  # fmt: skip
     return result
 
@@ -344,6 +349,6 @@ def _unfold_cuda(traces: Any, first: int, n_frames: int, scale: Any, out: Any) -
     frames: Float32 = xp.empty((n_frames, len(traces)), np.float32) if out is None else out
     UNFOLD_FRAMES.launch(
         _pixels_by_frames(len(traces), n_frames), (TILE, ROWS), traces=traces, first=first,
-        scale=xp.ascontiguousarray(scale, np.float32), frames=frames,
+        scale=_sent(xp, scale, np.float32), frames=frames,
     )  # fmt: skip
     return frames

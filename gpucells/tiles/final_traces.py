@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gpucells.methods.registry import TraceSolver
 from gpucells.model.movie import Movie
-from gpucells.tiles.frames import blocks, blocks_within, frames_per_block
+from gpucells.tiles.frames import blocks, blocks_within, frames_per_block, sent_to
 
 Float32 = NDArray[np.float32]
 
@@ -53,6 +53,7 @@ def final_traces(
     option: str,
     report: Callable[[float, float], None],
     block_bytes: int | None = None,
+    device: str = "cpu",
 ) -> tuple[Float32, Float32]:
     """Solve traces and background of the whole movie.
 
@@ -72,6 +73,8 @@ def final_traces(
         Told frames done and total, over all passes.
     block_bytes : int, optional
         Size of a block of frames (float32) that may not be exceeded; whole blocks of the solver where it is not given.
+    device : str
+        Where to solve; a GPU must be the current one.
 
     Returns
     -------
@@ -91,28 +94,30 @@ def final_traces(
     if not slow:  # the background moves within an averaged frame: solve it at the full rate
         n_passes = 2
         together = np.concatenate([start, stretch(field, factor, n_frames)])
-        for some, frames in blocks(movie, length):
+        for some, frames in sent_to(device, blocks(movie, length)):
             together[:, some] = np.concatenate(solver.solve_together(frames, together[:, some]))
             report(some.stop, n_passes * n_frames)
         start = together[:n_cells]
         smooth, _ = solver.denoise(together[n_cells:], 1)
         lower = solver.lower_bounds(start)
     else:
-        lower = solver.lower_bounds(_sample_unconstrained(movie, solver, smooth, start))
+        lower = solver.lower_bounds(_sample_unconstrained(movie, solver, smooth, start, device))
     result = np.empty((n_cells, n_frames), np.float32)
-    for some, read, frames in blocks_within(movie, length, solver.reach):
+    reads = (((some, read), frames) for some, read, frames in blocks_within(movie, length, solver.reach))
+    for (some, read), frames in sent_to(device, reads):
         solved = solver.solve_cells(frames, smooth[:, read], lower, start[:, read])
         result[:, some] = solved[:, some.start - read.start : some.stop - read.start]
         report((n_passes - 1) * n_frames + some.stop, n_passes * n_frames)
     return result, smooth
 
 
-def _sample_unconstrained(movie: Movie, solver: TraceSolver, field: Float32, start: Float32) -> Float32:
+def _sample_unconstrained(movie: Movie, solver: TraceSolver, field: Float32, start: Float32, device: str) -> Float32:
     """Solve some frames without constraint, evenly spread over the movie: enough to know a quantile of every trace."""
     free = np.full(len(start), -np.inf, np.float32)
     first = np.linspace(0, max(movie.n_frames - SAMPLE_LENGTH, 0), SAMPLES).astype(int)
-    parts = []
-    for begin in np.unique(first):
-        some = slice(int(begin), min(int(begin) + SAMPLE_LENGTH, movie.n_frames))
-        parts.append(solver.solve_cells(movie.read(some), field[:, some], free, start[:, some]))
+    some = [slice(int(begin), min(int(begin) + SAMPLE_LENGTH, movie.n_frames)) for begin in np.unique(first)]
+    parts = [
+        solver.solve_cells(frames, field[:, part], free, start[:, part])
+        for part, frames in sent_to(device, ((part, movie.read(part)) for part in some))
+    ]
     return np.concatenate(parts, axis=1)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpucells.device.memory import free_host_memory_bytes
+from gpucells.device.upload import upload
 from gpucells.model.movie import Movie
+
+Key = TypeVar("Key")
 
 HELD_SHARE = 1 / 16  # of the memory that a movie may take to be held
 BLOCK_BYTES = 48 * 2**20  # float32 bytes of a block of frames
@@ -83,6 +86,11 @@ def blocks(movie: Movie, n_frames: int) -> Iterator[tuple[slice, NDArray[Any]]]:
     for start in range(0, movie.n_frames, n_frames):
         some = slice(start, min(start + n_frames, movie.n_frames))
         yield some, movie.read(some)
+
+
+def sent_to(device: str, blocks: Iterable[tuple[Key, NDArray[Any]]]) -> Iterable[tuple[Key, Any]]:
+    """Return blocks as arrays of a device, which must be the current one if it is a GPU."""
+    return blocks if device == "cpu" else upload(blocks)
 
 
 def probe(movie: Movie, n_frames: int, n_blocks: int = 3) -> list[NDArray[np.float32]]:

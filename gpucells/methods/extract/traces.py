@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from gpucells.device.arrays import namespace_of
 from gpucells.methods.extract.adaptive_kappa import FIRST_K, REACH, ROUNDS, next_k
 from gpucells.methods.extract.background import denoise_field
 from gpucells.methods.extract.compatible import admm_traces
@@ -159,7 +160,7 @@ class TraceSolver:
             ``(n_cells, n)`` float32.
         """
         if self._room is None or self._room.shape[1] != len(frames):  # fresh memory costs more than the work in it
-            self._room = np.empty((len(self.covered), len(frames)), np.float32)
+            self._room = namespace_of(frames).empty((len(self.covered), len(frames)), np.float32)
         movie = whiten_frames(frames, self.baseline, self.noise, self.covered, self._room)
         if self._behind.shape[0]:
             subtract_components(movie, self._behind, field, out=movie)
