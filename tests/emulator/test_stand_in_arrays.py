@@ -146,6 +146,14 @@ def test_copies_are_checked(emulated_cupy: Any) -> None:
     assert emulated_cupy.machine.counts == {"to_device": 1, "to_host": 1}
 
 
+def test_an_uploaded_array_may_be_changed_at_once(cupy_in_any_order: Any) -> None:
+    host = X.copy()
+    with cupy_in_any_order.cuda.Stream(non_blocking=True):
+        x = cupy_in_any_order.asarray(host)
+        host[:] = 0
+        np.testing.assert_array_equal(x.get(), X)
+
+
 @pytest.mark.parametrize("emulated_settings", [{"n_devices": 2}])
 def test_arrays_of_two_devices_do_not_mix(cupy_in_any_order: Any) -> None:
     cupy = cupy_in_any_order

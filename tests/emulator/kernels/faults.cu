@@ -29,6 +29,7 @@ extern "C" __global__ void plain_count(float* x, int n) {
 extern "C" __global__ void last_block_without_fence(float* part, int n) {
   __shared__ bool last;
   float* done = part + n - 1;
+  __syncthreads();
   if (threadIdx.x == 0) {
     part[blockIdx.x] = blockIdx.x;
     last = atomicAdd(done, 1.0f) == n + gridDim.x - 1;  // fault: no __threadfence() between the part and the count

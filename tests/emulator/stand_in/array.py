@@ -205,18 +205,18 @@ def device_array(shape: Any, dtype: Any, order: str = "C") -> ndarray:
 
 
 def upload(host: np.ndarray, order: str | None = None) -> ndarray:
-    """Copy a host array to the current device; the host array may be changed at once, as CuPy stages it."""
+    """Copy a host array that nobody changes any more to the current device."""
     order = "F" if order == "F" or (order in (None, "K", "A") and host.flags.fnc) else "C"
     made = device_array(host.shape, host.dtype, order)
-    staged, target = host.copy(), made._host
+    target = made._host
     machine().counts["to_device"] += 1
-    machine().submit(machine().current_queue(), lambda: np.copyto(target, staged))
+    machine().submit(machine().current_queue(), lambda: np.copyto(target, host))
     return made
 
 
 def _device_key(key: Any) -> tuple[Any, bool]:
     """Return an index as CuPy takes it, host arrays uploaded, and whether there is a mask in it."""
     parts = key if isinstance(key, tuple) else (key,)
-    made = tuple(upload(np.asarray(part)) if isinstance(part, np.ndarray | list) else part for part in parts)
+    made = tuple(upload(np.array(part)) if isinstance(part, np.ndarray | list) else part for part in parts)
     masks = any(isinstance(part, ndarray) and part.dtype == bool for part in made)
     return (made if isinstance(key, tuple) else made[0]), masks

@@ -73,7 +73,7 @@ def array(
     elif isinstance(a, list | tuple) and any(isinstance(part, ndarray) for part in a):
         made = Delegated(np.stack, "stack")([asarray(part, dtype) for part in a])
     else:
-        made = upload(np.array(a, dtype, order=order, ndmin=ndmin), order)
+        made = upload(np.array(a, dtype, order=order, ndmin=ndmin), order)  # a copy, as CuPy stages one
     if keys.get("blocking"):
         machine().finish(machine().current_queue())
     return made
