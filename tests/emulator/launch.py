@@ -20,7 +20,7 @@ CANARY = np.uint16(0xFFF8)
 _ALIGNMENT = 256  # of CUDA's allocations; addresses keep their remainder, so that misaligned views stay misaligned
 _SANITIZER_OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0:redzone=2048",
-    "TSAN_OPTIONS": "report_signal_unsafe=0:history_size=2:halt_on_error=1",
+    "TSAN_OPTIONS": "report_signal_unsafe=0:history_size=2:halt_on_error=1:atexit_sleep_ms=0",
 }
 
 
@@ -88,18 +88,16 @@ def merge(arrays: Sequence[tuple[int, int, bool]]) -> list[Region]:
 @cache
 def _library(path: Path) -> ctypes.PyDLL:
     library = ctypes.PyDLL(str(path))  # keeps Python's lock: the machine of a library runs one launch at a time
-    library.emulator_launch.restype = ctypes.c_char_p
+    library.emulator_launch.restype = library.emulator_signatures.restype = ctypes.c_char_p
     return library
 
 
 @cache
-def signature(path: Path, kernel: str) -> str:
-    """Return ``"MOST_THREADS;TYPE,TYPE,…,"`` of a kernel, empty if the build has none of that name."""
-    if path.suffix == ".so":
-        text = ctypes.create_string_buffer(1 << 16)
-        _library(path).emulator_signature(kernel.encode(), text)
-        return text.value.decode()
-    return _child(path, [kernel], 60).stdout.strip()
+def signatures(path: Path) -> dict[str, str]:
+    """Return ``"MOST_THREADS;TYPE,TYPE,…,"`` of each kernel of a build."""
+    here = path.suffix == ".so"
+    text = _library(path).emulator_signatures().decode() if here else _child(path, [], 60).stdout
+    return dict(line.split(";", 1) for line in text.splitlines() if line)
 
 
 def run_here(path: Path, launch: Launch, regions: Sequence[Region], arguments: Sequence[Argument]) -> None:

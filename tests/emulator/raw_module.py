@@ -67,10 +67,10 @@ class RawModule:
 
     def get_function(self, name: str) -> RawKernel:
         """Return a kernel by its ``extern "C"`` name or name expression."""
-        text = launch.signature(self.path, name)
-        if not text:
+        kernels = launch.signatures(self.path)
+        if name not in kernels:
             raise KeyError(f'no kernel {name!r}: it must be extern "C", or be named in name_expressions')
-        return RawKernel(self, name, text)
+        return RawKernel(self, name, kernels[name])
 
 
 class RawKernel:

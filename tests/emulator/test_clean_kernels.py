@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("emulator")
 FOLDER = Path(__file__).parent / "kernels"
 CLEAN = (FOLDER / "clean.cu").read_text(encoding="utf-8")
 TRANSPOSE = "transpose<unsigned short, 8>"
-WAYS = [(None, 0), (None, 1), (None, 5), ("address", 1), ("thread", 0), ("thread", 5)]
+WAYS = [(None, 0), (None, 1), (None, 5), ("address", 1), ("thread", 5)]
 i32, f32 = np.int32, np.float32
 
 

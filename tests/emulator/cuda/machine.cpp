@@ -259,12 +259,16 @@ Kernel::Kernel(const char* name, void (*call)(void**), void (*signature)(char*),
 
 using namespace emulator;
 
-void emulator_signature(const char* name, char* text) {
-  *text = 0;
-  const Kernel* kernel = find(name);
-  if (!kernel) return;
-  sprintf(text, "%d;", kernel->most_threads);
-  kernel->signature(text);
+const char* emulator_signatures() {
+  static std::string all;
+  char text[4096];
+  all.clear();
+  for (const Kernel* kernel = kernels; kernel; kernel = kernel->next) {
+    *text = 0;
+    kernel->signature(text);
+    all += std::string(kernel->name) + ";" + std::to_string(kernel->most_threads) + ";" + text + "\n";
+  }
+  return all.c_str();
 }
 
 const char* emulator_launch(const char* name, const Launch* launch, void** args) {

@@ -41,7 +41,7 @@ struct Launch {  // as launch.py packs it
 }  // namespace emulator
 
 #define EMULATOR_EXPORT extern "C" __attribute__((visibility("default")))
-// Writes "MOST_THREADS;TYPE,TYPE,…," of a kernel, nothing if there is none of that name.
-EMULATOR_EXPORT void emulator_signature(const char* name, char* text);
+// Returns "NAME;MOST_THREADS;TYPE,TYPE,…,\n" of every kernel.
+EMULATOR_EXPORT const char* emulator_signatures();
 // Returns nullptr, or what went wrong.
 EMULATOR_EXPORT const char* emulator_launch(const char* name, const emulator::Launch* launch, void** args);
