@@ -25,6 +25,7 @@ from emulator.fixtures import (  # noqa: E402, F401
     needs_sanitizer,
     sanitized_cuda,
 )
+from gpu_evidence import pytest_addoption, pytest_sessionfinish, pytest_terminal_summary  # noqa: E402, F401
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 settings.register_profile(

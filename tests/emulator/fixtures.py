@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from emulator.build import why_unavailable
+from gpu_evidence import watched
 
 #: At once and forward, as late as can be and in reverse, at random.
 ORDERS = (0, 1, 2, 3)
@@ -64,7 +65,9 @@ def cupy_in_any_order(
 def cuda(request: pytest.FixtureRequest, emulated_settings: dict[str, Any]) -> Iterator[Any]:
     """CuPy, for a test of an operation's CUDA body against its CPU body: the stand-in in some orders, and a GPU's."""
     if request.param == "gpu":
-        yield pytest.importorskip("cupy")
+        cupy = pytest.importorskip("cupy")
+        with watched(cupy):
+            yield cupy
         return
     if reason := why_unavailable():
         pytest.skip(reason)
