@@ -1,6 +1,6 @@
 """Time every operation that reads the movie against its floor: the bytes it must move and the sums it must do.
 
-    pytest benchmarks/ops.py --size 512x512x10000x500 --device cuda:0 --benchmark-json=benchmarks/results/ops.json
+    pytest benchmarks/ops.py --size 512x512x10000x500 --device cuda:0 --benchmark-json=ops.json
 
 Bytes count every sample once where it must be read or written, and no small array; flops count what is done to a
 sample, cells and hats by how many a pixel has. What a card could do at most is measured in the same run
