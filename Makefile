@@ -7,13 +7,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: help demo test check bench wheel clean
+.PHONY: help demo test check bench gpu wheel clean
 
 help:
 	@echo "make demo    simulate a movie, extract its cells, write demo/cells.h5, demo/report.html, demo/report.png"
 	@echo "make test    the whole test suite"
 	@echo "make check   format, lint, types, layers, architecture"
 	@echo "make bench   accuracy over the movies of ../shared/data"
+	@echo "make gpu     on a machine with a GPU: its tests, evidence and benchmarks, with the Python at hand"
 	@echo "make wheel   dist/*.whl"
 	@echo "make clean   remove what these made"
 
@@ -32,6 +33,9 @@ check: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/accuracy.py
+
+gpu:
+	$${PYTHON:-python3} benchmarks/gpu.py
 
 wheel: $(VENV)/.installed-dev
 	rm -rf dist
