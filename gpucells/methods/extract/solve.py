@@ -32,16 +32,15 @@ from gpucells.methods.extract.penalty import l1_weights
 from gpucells.methods.extract.quality import event_correlation, measure_neighbours, measure_traces
 from gpucells.methods.extract.second_hearing import acquit, closer_nodes, is_weak
 from gpucells.methods.extract.settings import ExtractSettings
-from gpucells.methods.extract.state import State, floored, masked_hats, prepare, row_quantile, scaled
+from gpucells.methods.extract.state import State, floored, masked_hats, prepare, scaled
 from gpucells.model.components import Components, Rejected
 from gpucells.ops.bilinear import Bilinear
 from gpucells.ops.contamination import bias_bound
-from gpucells.ops.difference_noise import ENOUGH, difference_noise
 from gpucells.ops.fold_frames import unfold_frames, whiten_frames
+from gpucells.ops.pixel_levels import centre_pixels, whiten_pixels
 from gpucells.ops.residual import fit_gain, subtract_components
 from gpucells.ops.robust_footprints import Known
 from gpucells.ops.robust_traces import robust_traces
-from gpucells.ops.row_blocks import each_block
 from gpucells.preprocess.spatial_filter import SpatialFilter
 
 Float32 = NDArray[np.float32]
@@ -182,14 +181,8 @@ def _find(state: State, report: Stage, read_again: Callable[[Float32], None] | N
         n = min(CHUNK, n_frames - first)
         frames = unfold_frames(residual, first, n, state.noise, chunk[:n]).reshape(n, height, width)
         whiten_frames(smoother.apply(frames, out=frames), zero, one, every, residual, first)
-    noise = np.empty(n_pixels, np.float32)
-
-    def centre(rows: slice) -> None:
-        residual[rows] -= row_quantile(residual[rows], 0.5)[:, None]
-        noise[rows] = difference_noise(residual[rows], ENOUGH)
-
-    each_block(residual, centre)
-    residual /= floored(noise, state.inside.ravel())[:, None]
+    noise = centre_pixels(residual, 0.5)
+    whiten_pixels(residual, None, floored(noise, state.inside.ravel()))
     threshold = state.settings.cellfind_min_snr
     if threshold is None:
         threshold = noise_threshold(state.image_shape, n_frames, state.radius_px, state.settings.spatial_lowpass_cutoff)

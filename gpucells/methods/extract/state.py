@@ -12,8 +12,7 @@ from scipy import sparse
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.model.components import Rejected
 from gpucells.ops.bilinear import Bilinear
-from gpucells.ops.difference_noise import ENOUGH, difference_noise
-from gpucells.ops.row_blocks import each_block
+from gpucells.ops.pixel_levels import pixel_levels, whiten_pixels
 
 Float32 = NDArray[np.float32]
 
@@ -61,7 +60,7 @@ class State:
     def read_again(self, read: Callable[[Float32], None]) -> None:
         """Fill the movie, which was used up, from where it came from; ``read`` writes into ``(height, width, n)``."""
         read(self.movie.reshape(*self.image_shape, -1))
-        _whiten(self.movie, self.baseline, self.noise, self.inside.ravel())
+        whiten_pixels(self.movie, self.baseline, self.noise, self.inside.ravel())
 
 
 def scaled(images: sparse.csr_array, factor: Float32) -> sparse.csr_array:
@@ -82,18 +81,11 @@ def prepare(
         As :func:`gpucells.methods.extract.solve.solve` takes them.
     """
     height, width, n_frames = movie.shape
-    inside = inside & finite_pixels(movie)
     flat = movie.reshape(-1, n_frames)
-    baseline, noise = np.empty(len(flat), np.float32), np.empty(len(flat), np.float32)
-
-    def measure(rows: slice) -> None:
-        baseline[rows] = row_quantile(flat[rows], settings.baseline_quantile)
-        noise[rows] = difference_noise(flat[rows], ENOUGH)
-
-    each_block(flat, measure)
-    live = inside.ravel() & (noise > 0)
+    baseline, noise, finite = pixel_levels(flat, settings.baseline_quantile)
+    live = inside.ravel() & finite & (noise > 0)
     noise = floored(noise, live)
-    _whiten(flat, baseline, noise, live)
+    whiten_pixels(flat, baseline, noise, live)
     n_pixels = height * width
     if settings.background == "none":
         nodes = Bilinear.none(height, width)
@@ -108,21 +100,6 @@ def prepare(
     return state
 
 
-def finite_pixels(movie: Float32) -> NDArray[np.bool_]:
-    """``(height, width)`` bool, the pixels that are finite in every frame; the others are emptied, in place."""
-    finite = np.asarray(
-        np.isfinite(movie.sum(axis=2))
-    )  # a sum is finite only where all of it is: one pass, no array of flags
-    movie[~finite] = 0
-    return finite
-
-
-def _whiten(flat: Float32, baseline: Float32, noise: Float32, live: NDArray[np.bool_]) -> None:
-    flat -= baseline[:, None]
-    flat /= noise[:, None]
-    flat[~live] = 0
-
-
 def masked_hats(nodes: Bilinear, live: NDArray[np.bool_]) -> sparse.csr_array:
     """``(n_nodes, n_pixels)`` images of the background's nodes, empty where no pixel counts."""
     hats = sparse.csr_array(nodes.images() @ sparse.diags_array(live.ravel().astype(np.float32)), dtype=np.float32)
@@ -134,10 +111,3 @@ def floored(noise: Float32, live: NDArray[np.bool_]) -> Float32:
     """Take no pixel for quieter than a share of the typical one."""
     typical = float(np.median(noise[live])) if live.any() else 1.0
     return np.maximum(noise, np.float32(QUIETEST * typical))
-
-
-def row_quantile(rows: Float32, quantile: float) -> Float32:
-    """``(n,)`` quantile of every row, from some of its samples where it has many."""
-    some = rows[:, :: max(1, rows.shape[1] // ENOUGH)]
-    at = min(int(quantile * some.shape[1]), some.shape[1] - 1)
-    return np.partition(some, at, axis=1)[:, at]

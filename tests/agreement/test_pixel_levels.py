@@ -1,0 +1,86 @@
+"""Level and noise of pixels, and the movie in units of them: both bodies against float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tolerance
+from reference.pixel_levels import sampled_level, sampled_noise
+
+from gpucells.device.arrays import to_host
+from gpucells.ops.difference_noise import ENOUGH
+from gpucells.ops.pixel_levels import centre_pixels, pixel_levels, whiten_pixels
+
+# Pixels that fill no block of the kernel; frames about where sampling starts, and where the two strides differ.
+SIZES = [(1, 1), (3, 2), (2, 3), (5, 40), (9, 1023), (5, 1024), (4, 1025), (6, 1026), (5, 2600), (0, 9)]
+
+
+def movie_of(n_pixels: int, n_frames: int) -> Any:
+    """Skewed and negative samples, ties, a dead pixel and some that are broken at one end or the other."""
+    rng = np.random.default_rng(n_pixels * 10_000 + n_frames)
+    movie = rng.exponential(3, (n_pixels, n_frames)).astype(np.float32)
+    movie += rng.normal(0, 20, (n_pixels, 1)).astype(np.float32)
+    if n_pixels > 3:
+        movie[1], movie[2] = -7, np.round(movie[2])
+        movie[3, -1] = np.nan
+    if n_pixels > 4:
+        movie[4, n_frames // 2] = -np.inf
+    return movie
+
+
+@pytest.mark.parametrize(("n_pixels", "n_frames"), SIZES)
+@pytest.mark.parametrize("quantile", [0.0, 0.35, 1.0])
+def test_levels_are_what_sorting_gives(cuda: Any, n_pixels: int, n_frames: int, quantile: float) -> None:
+    movie = movie_of(n_pixels, n_frames)
+    finite = np.isfinite(movie).all(axis=1)
+    emptied = np.where(finite[:, None], movie, 0)
+    on_cpu, on_gpu = movie.copy(), cuda.asarray(movie)
+    found = [pixel_levels(array, quantile) for array in (on_cpu, on_gpu)]
+    for array, (level, noise, flags) in zip((on_cpu, to_host(on_gpu)), found, strict=True):
+        assert [type(part) for part in (level, noise, flags)] == 3 * [np.ndarray]
+        assert [part.dtype for part in (level, noise, flags)] == [np.float32, np.float32, bool]
+        np.testing.assert_array_equal(flags, finite)
+        np.testing.assert_array_equal(array, emptied)
+        np.testing.assert_array_equal(level, sampled_level(emptied, quantile, ENOUGH))
+    tolerance.assert_as_accurate(found[1][1], found[0][1], sampled_noise(emptied, ENOUGH))
+
+
+@pytest.mark.parametrize(("n_pixels", "n_frames"), [(5, 40), (3, 1500), (1, 1), (0, 9)])
+def test_a_centred_movie_has_its_median_at_zero(cuda: Any, n_pixels: int, n_frames: int) -> None:
+    movie = np.nan_to_num(movie_of(n_pixels, n_frames), posinf=0, neginf=0)
+    on_cpu, on_gpu = movie.copy(), cuda.asarray(movie)
+    noise_cpu, noise_gpu = centre_pixels(on_cpu, 0.5), centre_pixels(on_gpu, 0.5)
+    np.testing.assert_array_equal(on_cpu, movie - sampled_level(movie, 0.5, ENOUGH).astype(np.float32)[:, None])
+    np.testing.assert_array_equal(to_host(on_gpu), on_cpu)
+    tolerance.assert_as_accurate(noise_gpu, noise_cpu, sampled_noise(movie, ENOUGH))
+
+
+@pytest.mark.parametrize(("n_pixels", "n_frames"), [(9, 70), (4, 32), (1, 1), (0, 9)])
+def test_whitening_is_in_units_of_the_noise(cuda: Any, n_pixels: int, n_frames: int) -> None:
+    movie, rng = movie_of(n_pixels, n_frames), np.random.default_rng(1)
+    level, noise = rng.normal(0, 20, n_pixels).astype("f4"), rng.uniform(0.5, 3, n_pixels).astype("f4")
+    live = np.isfinite(movie).all(axis=1) & (rng.random(n_pixels) < 0.8)
+    with np.errstate(invalid="ignore"):
+        wanted = (movie.astype(np.float64) - level[:, None]) / noise[:, None]
+    wanted[~live] = 0
+    on_cpu, on_gpu = movie.copy(), cuda.asarray(movie)
+    for array in (on_cpu, on_gpu):
+        whiten_pixels(array, level, noise, live)
+    tolerance.assert_as_accurate(to_host(on_gpu), on_cpu, wanted)
+
+    left, left_gpu = on_cpu.copy(), cuda.asarray(on_cpu)
+    for array in (left, left_gpu):
+        whiten_pixels(array, None, noise)
+    tolerance.assert_as_accurate(to_host(left_gpu), left, on_cpu.astype(np.float64) / noise[:, None])
+
+
+def test_sanitizers_find_nothing(sanitized_cuda: Any) -> None:
+    movie = movie_of(6, 70)
+    on_gpu = sanitized_cuda.asarray(movie)
+    level, noise, finite = pixel_levels(on_gpu, 0.5)
+    np.testing.assert_array_equal(finite, np.isfinite(movie).all(axis=1))
+    whiten_pixels(on_gpu, level, noise, finite & (noise > 0))
+    centre_pixels(on_gpu, 0.5)
+    assert np.median(to_host(on_gpu), axis=1) == pytest.approx(0, abs=0.1)
