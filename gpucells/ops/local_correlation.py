@@ -1,12 +1,37 @@
-"""Correlation of every pixel with its eight neighbours: cells show, shot noise does not."""
+"""Correlation of every pixel with its eight neighbours: cells show, shot noise does not.
+
+Movies on a GPU go to ``kernels/local_correlation.cu``, all others to numba.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
+from array_api_compat import is_cupy_array
 from numpy.typing import NDArray
 
+from gpucells.device.arrays import namespace_of, to_host
+from gpucells.device.kernels import Array, Define, Kernel, Scalar
+
 Float32 = NDArray[np.float32]
+
+WARPS, STRIP = 8, 4  # of the CUDA kernel: image rows a block, pixels a warp
+AFTER = ((0, 1), (1, -1), (1, 0), (1, 1))  # rows and columns to the neighbours that it multiplies a pixel with
+
+LOCAL_CORRELATION = Kernel(
+    "local_correlation.cu",
+    "local_correlation",
+    (
+        Array("movie", "float32", ("height", "width", "n_frames")),
+        Scalar("height"), Scalar("width"), Scalar("n_frames"),
+        Array("total", "float32", ("height", "width"), written=True),
+        Array("squares", "float32", ("height", "width"), written=True),
+        Array("products", "float32", (len(AFTER), "height", "width"), written=True),
+    ),
+    threads=32 * WARPS, registers=80, defines=(Define("WARPS", (WARPS,)), Define("STRIP", (STRIP,))),
+)  # fmt: skip
 
 
 @numba.njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
@@ -42,8 +67,39 @@ def local_correlation(movie: Float32) -> Float32:
     numpy.ndarray
         ``(height, width)`` float32 in -1 to 1; 0 where a pixel is constant.
     """
+    if is_cupy_array(movie):
+        return _correlate_cuda(movie)
     mean = movie.mean(axis=2)
     norm = np.sqrt(np.maximum(np.einsum("yxt,yxt->yx", movie, movie) - movie.shape[2] * mean**2, 0))
     image = np.zeros(movie.shape[:2], np.float32)
     _correlate(movie, mean.astype(np.float32), norm.astype(np.float32), image)
     return image
+
+
+def _correlate_cuda(movie: Any) -> Float32:
+    """Multiply on the device; what is left is arithmetic on a few images."""
+    xp, (height, width, n_frames) = namespace_of(movie), movie.shape
+    total, squares = xp.empty((height, width), np.float32), xp.empty((height, width), np.float32)
+    products = xp.empty((len(AFTER), height, width), np.float32)
+    LOCAL_CORRELATION.launch(
+        (-(-width // STRIP), -(-height // WARPS)), (32, WARPS), movie=movie, total=total, squares=squares,
+        products=products,
+    )  # fmt: skip
+    mean: Float32 = np.divide(to_host(total), max(n_frames, 1), dtype=np.float32)
+    norm = np.sqrt(np.maximum(to_host(squares) - np.float32(n_frames) * mean**2, 0))
+    return _mean_of_neighbours(to_host(products), mean, norm, n_frames)
+
+
+def _mean_of_neighbours(products: Float32, mean: Float32, norm: Float32, n_frames: int) -> Float32:
+    """Turn products into correlations, and average those that each pixel is part of."""
+    (height, width), varies = mean.shape, norm > 0
+    total, count = np.zeros_like(mean), np.zeros_like(mean)
+    for (down, right), product in zip(AFTER, products, strict=True):
+        one = slice(0, height - down), slice(max(0, -right), width - max(0, right))
+        other = slice(down, height), slice(max(0, right), width - max(0, -right))
+        covariance = product[one] - np.float32(n_frames) * mean[one] * mean[other]
+        share = covariance / (norm[one] * norm[other] + np.float32(1e-20))
+        for mine, its in ((one, other), (other, one)):
+            total[mine] += np.where(varies[its], share, 0)
+            count[mine] += varies[its]
+    return np.where((count > 0) & varies, total / np.maximum(count, 1), 0).astype(np.float32)

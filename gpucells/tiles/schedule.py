@@ -116,7 +116,7 @@ def _of_neighbourhood(part: Components, tile: Tile, margin_px: float) -> Compone
 def _centred(movie: Float32, correlate: Callable[[Float32], Float32]) -> Float32:
     """Correlate a movie without its mean, which single precision would drown it in; the movie stays what it was."""
     mean = movie.mean(axis=2, keepdims=True)
-    np.subtract(movie, mean, out=movie)
+    movie -= mean
     image = correlate(movie)
-    np.add(movie, mean, out=movie)
+    movie += mean
     return image
