@@ -110,6 +110,13 @@ def test_host_arrays_are_refused(emulated_cupy: Any) -> None:
         _ = cupy.ElementwiseKernel
 
 
+def test_transforms_take_no_threads(emulated_cupy: Any) -> None:
+    from cupyx.scipy import fft
+
+    with pytest.raises(TypeError, match="workers"):
+        fft.dctn(emulated_cupy.asarray(X), workers=1)
+
+
 def test_numbers_and_numpy_scalars_mix(emulated_cupy: Any) -> None:
     x = emulated_cupy.asarray(X) * np.float32(2) + 1
     assert x.dtype == np.float32

@@ -36,6 +36,8 @@ class Delegated:
         self.__doc__ = function.__doc__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if "workers" in kwargs:  # the threads of SciPy's transforms
+            raise TypeError(f"{self.__name__}() got an unexpected keyword argument 'workers'")
         kwargs.pop("device", None)
         return call(self.function, self.__name__, args, kwargs)
 
