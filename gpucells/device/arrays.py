@@ -1,4 +1,4 @@
-"""The one crossing between host and device: whose an array is, and copies from one side to the other."""
+"""The one crossing between host and device: whose an array is, its libraries, copies from one side to the other."""
 
 from __future__ import annotations
 
@@ -24,6 +24,25 @@ def namespace_of(array: Any) -> Any:
     import cupy
 
     return cupy
+
+
+def fft_of(array: Any) -> Any:
+    """Return the module of transforms for an array: ``cupyx.scipy.fft`` on a GPU, ``scipy.fft`` for everything else.
+
+    They have the same functions, but for ``workers``, which only SciPy's take.
+
+    Parameters
+    ----------
+    array : array
+        NumPy's or CuPy's.
+    """
+    if not array_api_compat.is_cupy_array(array):
+        from scipy import fft
+
+        return fft
+    from cupyx.scipy import fft
+
+    return fft
 
 
 def to_device(array: Any, device: str) -> Any:

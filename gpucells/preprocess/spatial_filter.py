@@ -21,12 +21,16 @@ import math
 from typing import Any, Literal
 
 import numpy as np
+from array_api_compat import is_cupy_array
 from numpy.typing import NDArray
-from scipy import fft
+from scipy.fft import fftfreq, rfftfreq
 
+from gpucells.device.arrays import fft_of, namespace_of
 from gpucells.errors import InputError, SettingsError
 
 CHUNK_BYTES = 2**20  # frames filtered at once; 16 MiB takes twice as long, it does not stay in the cache
+# On a GPU, 32 frames of 512 x 512: enough to fill one, and CuPy's transforms hold some ten times as much meanwhile.
+DEVICE_CHUNK_BYTES = 2**25
 
 Edges = Literal["mirror", "power_of_two"]
 
@@ -119,7 +123,7 @@ class SpatialFilter:
             # Cosine k of n has k half-waves over the frame: k/2n cycles/px.
             y, x = np.arange(height) / (2 * height), np.arange(width) / (2 * width)
         else:
-            y, x = fft.fftfreq(self._side), fft.rfftfreq(self._side)
+            y, x = fftfreq(self._side), rfftfreq(self._side)
         frequency = np.hypot(frequency_scale_yx[0] * y[:, None], frequency_scale_yx[1] * x)
         self._gain = butterworth(frequency, self.low, self.high, order).astype(np.float32)
 
@@ -133,15 +137,16 @@ class SpatialFilter:
 
         Parameters
         ----------
-        frames : numpy.ndarray
-            ``(n_frames, height, width)`` of any real type. A NaN spoils its whole frame: fill them before.
-        out : numpy.ndarray, optional
+        frames : array
+            ``(n_frames, height, width)`` of any real type. A NaN spoils its whole frame: fill them before. NumPy or
+            CuPy.
+        out : array, optional
             Where the result goes; may be ``frames`` itself if that is float32.
 
         Returns
         -------
-        numpy.ndarray
-            ``(n_frames, height, width)`` float32.
+        array
+            ``(n_frames, height, width)`` float32, where the frames are.
 
         Raises
         ------
@@ -151,28 +156,36 @@ class SpatialFilter:
         if frames.ndim != 3 or frames.shape[1:] != self.frame_shape:
             raise InputError(f"frames have shape {frames.shape}, the filter is for (n_frames, *{self.frame_shape})")
         if out is None:
-            out = np.empty(frames.shape, dtype=np.float32)
+            out = namespace_of(frames).empty(frames.shape, dtype=np.float32)
         if self.is_identity:
             out[...] = frames
             return out
         size = 4 * (self._gain.size if self._mirrored else self._side**2)
-        step = max(1, CHUNK_BYTES // max(1, size))
+        step = max(1, (DEVICE_CHUNK_BYTES if is_cupy_array(frames) else CHUNK_BYTES) // max(1, size))
+        gain = namespace_of(frames).asarray(self._gain)
         for start in range(0, len(frames), step):
             block = frames[start : start + step].astype(np.float32, order="C")
-            out[start : start + step] = self._filter_mirrored(block) if self._mirrored else self._filter_padded(block)
+            filtered = self._filter_mirrored if self._mirrored else self._filter_padded
+            out[start : start + step] = filtered(block, gain)
         return out
 
-    def _filter_mirrored(self, block: NDArray[np.float32]) -> NDArray[Any]:
-        spectrum = fft.dctn(block, axes=(1, 2), overwrite_x=True, workers=self.workers)
-        spectrum *= self._gain
-        return np.asarray(fft.idctn(spectrum, axes=(1, 2), overwrite_x=True, workers=self.workers))
+    def _options(self, block: Any) -> dict[str, Any]:
+        # CuPy's transforms take no workers, and those of cosines overwrite nothing.
+        return {} if is_cupy_array(block) else {"overwrite_x": True, "workers": self.workers}
 
-    def _filter_padded(self, block: NDArray[np.float32]) -> NDArray[Any]:
+    def _filter_mirrored(self, block: Any, gain: Any) -> Any:
+        fft, how = fft_of(block), self._options(block)
+        spectrum = fft.dctn(block, axes=(1, 2), **how)
+        spectrum *= gain
+        return fft.idctn(spectrum, axes=(1, 2), **how)
+
+    def _filter_padded(self, block: Any, gain: Any) -> Any:
+        fft, how = fft_of(block), self._options(block)
         top, left = ((self._side - size) // 2 for size in self.frame_shape)
-        padded = np.pad(block, ((0, 0), (top, top), (left, left)), mode="symmetric")
+        padded = namespace_of(block).pad(block, ((0, 0), (top, top), (left, left)), mode="symmetric")
         square = (self._side, self._side)
-        spectrum = fft.rfft2(padded, s=square, axes=(1, 2), workers=self.workers)
-        spectrum *= self._gain
-        filtered = fft.irfft2(spectrum, s=square, axes=(1, 2), overwrite_x=True, workers=self.workers)
+        spectrum = fft.rfft2(padded, s=square, axes=(1, 2), **how)
+        spectrum *= gain
+        filtered = fft.irfft2(spectrum, s=square, axes=(1, 2), **how)
         height, width = self.frame_shape
-        return np.asarray(filtered[:, top : top + height, left : left + width])
+        return filtered[:, top : top + height, left : left + width]
