@@ -5,19 +5,39 @@ own noise, ``(height, width, n_frames)``.
 
 Seed image (Inan et al. 2021): the brightness of a pixel's 5 x 5 neighbours, without itself, at the frame at which the
 pixel is brightest. A pixel that is bright alone scores nothing, and one that is never above zero is no seed.
+
+A movie on a GPU goes to ``kernels/seeds.cu``; the image is the host's, as seeds are picked there.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
+from array_api_compat import is_cupy_array
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from gpucells.device.arrays import namespace_of, to_host
+from gpucells.device.kernels import Array, Define, Kernel, Scalar
 
 Float32 = NDArray[np.float32]
 
 BLOCK = 128  # frames whose maximum is taken at once
 REACH = 2  # the neighbourhood is 5 x 5 px, as in the paper
+WARPS = 8  # of a block of the CUDA kernel: 256 threads
+
+SEED_PIXELS = Kernel(
+    "seeds.cu",
+    "seed_pixels",
+    (
+        Array("movie", "float32", ("height", "width", "n_frames")), Array("inside", "bool", ("height", "width")),
+        Array("pixels", "int64", ("n_pixels",)), Scalar("n_pixels"), Scalar("height"), Scalar("width"),
+        Scalar("n_frames"), Array("values", "float32", ("n_pixels",), written=True),
+    ),
+    threads=32 * WARPS, registers=48, defines=(Define("WARPS", (WARPS,)), Define("REACH", (REACH,))),
+)  # fmt: skip
 
 
 @numba.njit(cache=True, fastmath=True)
@@ -89,9 +109,56 @@ def seed_image(
     """
     height, width, _ = movie.shape
     result = np.zeros((height, width), np.float32) if image is None else image
-    r0, r1, c0, c1 = box or (0, height, 0, width)
-    _seed_image(movie, inside, max(r0, 0), min(r1, height), max(c0, 0), min(c1, width), result)
+    update_seed_image(movie, inside, result, np.array([box or (0, height, 0, width)]))
     return result
+
+
+def update_seed_image(
+    movie: Float32, inside: NDArray[np.bool_], image: Float32, boxes: NDArray[np.integer[Any]]
+) -> None:
+    """Bring many parts of a seed image up to date at once, in place.
+
+    Parameters
+    ----------
+    movie : numpy.ndarray
+        ``(height, width, n_frames)`` float32 in units of the noise.
+    inside : numpy.ndarray
+        ``(height, width)`` bool, the pixels that count.
+    image : numpy.ndarray
+        ``(height, width)`` float32, on the host also where the movie is not.
+    boxes : numpy.ndarray
+        ``(n, 4)`` integers ``row0, row1, column0, column1``; may overlap, reach over the border, or be empty.
+    """
+    if is_cupy_array(movie):
+        _update_cuda(movie, to_host(inside), image, boxes)
+        return
+    height, width, _ = movie.shape
+    for r0, r1, c0, c1 in boxes.tolist():
+        _seed_image(movie, inside, max(r0, 0), min(r1, height), max(c0, 0), min(c1, width), image)
+
+
+def _update_cuda(movie: Any, inside: NDArray[np.bool_], image: Float32, boxes: NDArray[np.integer[Any]]) -> None:
+    """Compute every pixel of the boxes once, however many of them it lies in."""
+    xp, covered = namespace_of(movie), _covered(boxes, image.shape)
+    image[covered] = 0
+    pixels = np.flatnonzero(covered & inside)
+    values = xp.empty(len(pixels), np.float32)
+    SEED_PIXELS.launch(
+        (-(-len(pixels) // WARPS),), (32, WARPS), movie=movie, inside=xp.asarray(inside, bool),
+        pixels=xp.asarray(pixels, np.int64), values=values,
+    )  # fmt: skip
+    image[covered & inside] = to_host(values)
+
+
+def _covered(boxes: NDArray[np.integer[Any]], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return which pixels lie in a box: each adds 1 at two of its corners and takes it back at the others."""
+    rows, columns = np.clip(boxes[:, :2], 0, shape[0]), np.clip(boxes[:, 2:], 0, shape[1])
+    some = (rows[:, 0] < rows[:, 1]) & (columns[:, 0] < columns[:, 1])
+    steps = np.zeros((shape[0] + 1, shape[1] + 1), np.int64)
+    for i in (0, 1):
+        for j in (0, 1):
+            np.add.at(steps, (rows[some, i], columns[some, j]), 1 if i == j else -1)
+    return np.asarray(steps.cumsum(axis=0).cumsum(axis=1)[:-1, :-1] > 0)
 
 
 def pick_seeds(image: Float32, threshold: float, min_pixels: int, distance: int) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ from scipy import sparse, special
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.ops.patches import Patches
 from gpucells.ops.seed_fits import EDGE, SeedFits, fit_seeds, subtract_seeds
-from gpucells.ops.seeds import REACH, pick_seeds, seed_image
+from gpucells.ops.seeds import REACH, pick_seeds, seed_image, update_seed_image
 from gpucells.preprocess.spatial_filter import SpatialFilter
 
 Float32 = NDArray[np.float32]
@@ -72,7 +72,8 @@ def find_cells(
     Parameters
     ----------
     movie : numpy.ndarray
-        ``(height, width, n_frames)`` float32 in units of the noise; what is found is subtracted from it.
+        ``(height, width, n_frames)`` float32 in units of the noise; what is found is subtracted from it. NumPy's or
+        CuPy's; all else is the host's.
     inside : numpy.ndarray
         ``(height, width)`` bool, the pixels that count.
     radius_px : float
@@ -99,11 +100,9 @@ def find_cells(
         fits = fit_seeds(movie, inside, seeds, half, settings.cellfind_kappa_std_ratio)
         refused = ~_is_cell(fits, radius_px, threshold, settings)
         subtract_seeds(movie, inside, fits, refused, GROW)
-        for (row, column), blank in zip(seeds, refused, strict=True):
-            reach = half + REACH
-            seed_image(movie, inside, image, (row - reach, row + reach + 1, column - reach, column + reach + 1))
-            if blank:
-                image[max(0, row - REACH) : row + REACH + 1, max(0, column - REACH) : column + REACH + 1] = 0
+        # What is within REACH of a changed pixel; what was emptied around a refused seed scores 0 there by itself.
+        reach = half + REACH
+        update_seed_image(movie, inside, image, seeds[:, [0, 0, 1, 1]] + np.array([-reach, reach + 1] * 2))
         good = ~refused
         found.append(Patches(fits.seeds[good] - half, fits.images[good], (height, width)))
         progress(sum(len(patches.images) for patches in found))
