@@ -7,16 +7,21 @@ which the trace is active. The windows of a batch do not overlap, so the seeds o
 Where this differs from the original: the first image averages the frames at which the seed outshines its window,
 weighted by how much, instead of correlating all frames after each was normalised (which gives noise the same say as
 activity); the movie is in units of each pixel's noise; a component is grown from the seed.
+
+A movie on a GPU goes to :mod:`gpucells.ops.seed_passes`; seeds and fits are the host's.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
+from array_api_compat import is_cupy_array
 from numpy.typing import NDArray
 
+from gpucells.device.arrays import to_host
 from gpucells.ops.robust_single import fit_problems, start_problems
 
 Float32 = NDArray[np.float32]
@@ -322,7 +327,12 @@ def fit_seeds(movie: Float32, inside: NDArray[np.bool_], seeds: NDArray[np.int64
     side, n, n_frames = 2 * half + 1, len(seeds), movie.shape[2]
     images, traces = np.zeros((n, side, side), np.float32), np.zeros((n, n_frames), np.float32)
     fits = SeedFits(seeds, images, traces, np.zeros(n, np.int64))
-    _fit(movie, inside, seeds, half, np.float32(kappa), images, traces, fits.areas)
+    if is_cupy_array(movie) and n:
+        from gpucells.ops.seed_passes import fit_on_device
+
+        images[:], traces[:], fits.areas[:] = fit_on_device(movie, to_host(inside), seeds, half, kappa)
+    elif n:
+        _fit(movie, inside, seeds, half, np.float32(kappa), images, traces, fits.areas)
     fits.images[fits.areas == 0] = 0
     fits.traces[fits.areas == 0] = 0
     return fits
@@ -347,4 +357,21 @@ def subtract_seeds(
         Pixels around a fit's support, inside its window, that are fitted and subtracted as well.
     """
     half = fits.images.shape[1] // 2
+    if is_cupy_array(movie):
+        _subtract_cuda(movie, to_host(inside), fits, refused, grow)
+        return
     _subtract(movie, inside, fits.seeds, half, fits.images, grow, refused)
+
+
+def _subtract_cuda(
+    movie: Any, inside: NDArray[np.bool_], fits: SeedFits, refused: NDArray[np.bool_], grow: int
+) -> None:
+    from gpucells.ops.seed_passes import subtract_on_device
+
+    if len(fits.seeds):
+        subtract_on_device(movie, inside, fits.seeds, fits.images, grow)
+    by = np.arange(-BLANK, BLANK + 1)
+    rows, columns = fits.seeds[refused, :1, None] + by[:, None], fits.seeds[refused, 1:, None] + by
+    there = (rows >= 0) & (rows < movie.shape[0]) & (columns >= 0) & (columns < movie.shape[1])
+    if there.any():
+        movie.reshape(-1, movie.shape[2])[(rows * movie.shape[1] + columns)[there]] = 0
