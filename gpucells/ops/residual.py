@@ -1,14 +1,22 @@
 """What a model of sparse components leaves of a movie.
 
 ``residual = movie - offset - sum of components``, pixel by pixel, without the dense product ever existing.
+
+A movie on a GPU goes to ``kernels/residual.cu``, all others to numba. Everything but the movie may be on the host.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
+from array_api_compat import is_cupy_array
 from numpy.typing import NDArray
 from scipy import sparse
+
+from gpucells.device.arrays import to_host
+from gpucells.device.kernels import Array, Define, Kernel, Scalar
 
 Float32 = NDArray[np.float32]
 
@@ -18,6 +26,53 @@ USUAL = np.float32(
 )  # share of a level's frames within `NEAR`, less than the .38 of normal noise: no step overshoots
 LANES = 16  # sums side by side
 LEVEL_STEPS = 4  # from the level of the round before
+PIXELS, CHUNK = 8, 128  # of subtract_components on a GPU: pixels a block, and frames that a warp has in registers
+THREADS = 256  # a pixel, of fit_gain on a GPU
+HELD_FRAMES = (
+    5120  # of a pixel that fit_gain keeps in shared memory, 8 bytes each: 40 of the 48 KiB that all cards have
+)
+
+_MACROS = (Define("PIXELS", (PIXELS,)), Define("CHUNK", (CHUNK,)), Define("LEVEL_STEPS", (LEVEL_STEPS,)))
+SUBTRACT_COMPONENTS = Kernel(
+    "residual.cu",
+    "subtract_components",
+    (
+        Array("movie", "float32", ("n_pixels", "n_frames")), Scalar("n_pixels"), Scalar("n_frames"),
+        Array("offset", "float32", ("n_pixels",)), Array("start", "int64", ("n_starts",)),
+        Array("components", "int32", ("n_entries",)), Array("weights", "float32", ("n_entries",)),
+        Array("traces", "float32", ("n_components", "n_frames")),
+        Array("out", "float32", ("n_pixels", "n_frames"), written=True),
+    ),
+    threads=32 * PIXELS, registers=64, defines=_MACROS,
+)  # fmt: skip
+FIT_GAIN = Kernel(
+    "residual.cu",
+    "fit_gain",
+    (
+        Array("movie", "float32", ("n_pixels", "n_frames")), Scalar("n_frames"),
+        Array("cell_start", "int64", ("n_starts",)), Array("cell_index", "int32", ("n_cell_entries",)),
+        Array("cell_weight", "float32", ("n_cell_entries",)), Array("cell_traces", "float32", ("n_cells", "n_frames")),
+        Array("hat_start", "int64", ("n_starts",)), Array("hat_index", "int32", ("n_hat_entries",)),
+        Array("hat_weight", "float32", ("n_hat_entries",)), Array("hat_traces", "float32", ("n_hats", "n_frames")),
+        Array("start_gain", "float32", ("n_pixels",)), Array("start_offset", "float32", ("n_pixels",)),
+        Scalar("kappa", "float32"), Scalar("near", "float32"), Scalar("fewest", "float32"), Scalar("n_held"),
+        Array("gain", "float32", ("n_pixels",), written=True), Array("offset", "float32", ("n_pixels",), written=True),
+        Array("certainty", "float32", ("n_pixels",), written=True),
+    ),
+    threads=THREADS, registers=64, defines=_MACROS,
+)  # fmt: skip
+
+
+def _by_pixel(images: sparse.csr_array) -> tuple[NDArray[np.int64], NDArray[np.int32], Float32]:
+    """Return where each pixel's entries begin, their components, their weights."""
+    columns = sparse.csc_array(images)
+    return columns.indptr.astype(np.int64), columns.indices.astype(np.int32), columns.data.astype(np.float32)
+
+
+def _float32_on_device(array: Any) -> Any:
+    import cupy
+
+    return cupy.ascontiguousarray(cupy.asarray(array), np.float32)
 
 
 @numba.njit(cache=True, parallel=True, fastmath=True)
@@ -58,17 +113,28 @@ def subtract_components(
     numpy.ndarray
         ``(n_pixels, n_frames)`` float32.
     """
-    by_pixel = sparse.csc_array(images)
+    if offset is None:
+        offset = np.zeros(len(movie), np.float32)
+    if is_cupy_array(movie):
+        return _subtract_on_device(movie, images, traces, offset, out)
     result = np.empty_like(movie) if out is None else out
     _subtract(
-        movie,
-        np.zeros(len(movie), np.float32) if offset is None else np.ascontiguousarray(offset, np.float32),
-        by_pixel.indptr.astype(np.int64),
-        by_pixel.indices.astype(np.int32),
-        by_pixel.data.astype(np.float32),
-        np.ascontiguousarray(traces, np.float32),
+        movie, np.ascontiguousarray(offset, np.float32), *_by_pixel(images), np.ascontiguousarray(traces, np.float32),
         result,
-    )
+    )  # fmt: skip
+    return result
+
+
+def _subtract_on_device(movie: Any, images: sparse.csr_array, traces: Any, offset: Any, out: Any) -> Float32:
+    import cupy
+
+    result: Float32 = cupy.empty(movie.shape, np.float32) if out is None else out
+    start, components, weights = (cupy.asarray(part) for part in _by_pixel(images))
+    SUBTRACT_COMPONENTS.launch(
+        (-(-movie.shape[0] // PIXELS), min(-(-movie.shape[1] // CHUNK), 65535)), (32, PIXELS), movie=movie,
+        offset=_float32_on_device(offset), start=start, components=components, weights=weights,
+        traces=_float32_on_device(traces), out=result,
+    )  # fmt: skip
     return result
 
 
@@ -178,15 +244,36 @@ def fit_gain(
     certainty : numpy.ndarray
         ``(n_pixels,)`` inverse variance of the gain.
     """
+    if is_cupy_array(movie):
+        return _fit_gain_on_device(movie, footprints, traces, hats, hat_traces, start_gain, start_offset, float(kappa))
     gain, offset, certainty = (np.empty(len(movie), np.float32) for _ in range(3))
-
-    def columns(images: sparse.csr_array) -> tuple[NDArray[np.int64], NDArray[np.int32], Float32]:
-        by_pixel = sparse.csc_array(images)
-        return by_pixel.indptr.astype(np.int64), by_pixel.indices.astype(np.int32), by_pixel.data.astype(np.float32)
-
     _gain(
-        movie, columns(footprints), np.ascontiguousarray(traces, np.float32), columns(hats),
+        movie, _by_pixel(footprints), np.ascontiguousarray(traces, np.float32), _by_pixel(hats),
         np.ascontiguousarray(hat_traces, np.float32), np.float32(kappa), start_gain, start_offset, gain,
         offset, certainty,
     )  # fmt: skip
+    return gain, offset, certainty
+
+
+def _fit_gain_on_device(
+    movie: Any, footprints: sparse.csr_array, traces: Any, hats: sparse.csr_array, hat_traces: Any, start_gain: Any,
+    start_offset: Any, kappa: float,
+) -> tuple[Float32, Float32, Float32]:  # fmt: skip
+    import cupy
+
+    n_pixels, n_frames = movie.shape
+    n_held = min(n_frames, HELD_FRAMES)
+    fitted = cupy.empty((3, n_pixels), np.float32)
+    arrays = {
+        f"{kind}_{name}": cupy.asarray(part)
+        for kind, images in (("cell", footprints), ("hat", hats))
+        for name, part in zip(("start", "index", "weight"), _by_pixel(images), strict=True)
+    }
+    FIT_GAIN.launch(
+        (n_pixels,), (THREADS,), shared_bytes=8 * n_held, movie=movie, cell_traces=_float32_on_device(traces),
+        hat_traces=_float32_on_device(hat_traces), start_gain=_float32_on_device(start_gain),
+        start_offset=_float32_on_device(start_offset), kappa=kappa, near=NEAR, fewest=USUAL * n_frames, n_held=n_held,
+        gain=fitted[0], offset=fitted[1], certainty=fitted[2], **arrays,
+    )  # fmt: skip
+    gain, offset, certainty = to_host(fitted)
     return gain, offset, certainty
