@@ -49,6 +49,23 @@ def test_the_pool_keeps_and_gives_back(emulated_cupy: Any) -> None:
     assert emulated_cupy.machine.gpus[0].peak_bytes == 1024
 
 
+def test_a_pool_at_its_limit_keeps_what_it_has(emulated_cupy: Any) -> None:
+    """As CuPy's, which gives back only at the device's end; an allocator of one's own can."""
+    pool = emulated_cupy.get_default_memory_pool()
+    pool.set_limit(size=MIB)
+    emulated_cupy.empty(MIB, np.uint8)
+    with pytest.raises(emulated_cupy.cuda.memory.OutOfMemoryError, match=r"allocated so far: 1,048,576 bytes, limit"):
+        emulated_cupy.empty(MIB // 2, np.uint8)
+
+    def allocate(n_bytes: int) -> Any:
+        pool.free_all_blocks()
+        return pool.malloc(n_bytes)
+
+    with emulated_cupy.cuda.using_allocator(allocate):
+        assert emulated_cupy.empty(MIB // 2, np.uint8).size == MIB // 2
+    assert pool.total_bytes() == MIB // 2
+
+
 def test_unwritten_memory_is_nan_also_when_it_was_used_before(cupy_in_any_order: Any) -> None:
     x = cupy_in_any_order.ones(100)
     at = x.data.ptr

@@ -40,6 +40,11 @@ class MemoryPointer:
         return self.ptr
 
 
+def pool_memory(n_bytes: int) -> MemoryPointer:
+    """Return memory of the current device's pool."""
+    return MemoryPointer(machine().current_gpu().allocate(n_bytes), 0)
+
+
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     """``cupy.ndarray``.
 
@@ -63,7 +68,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
         n_bytes = math.prod(shape) * kind.itemsize
         if memptr is None:
-            memptr = MemoryPointer(machine().current_gpu().allocate(n_bytes), 0)
+            memptr = (machine().current.allocator or pool_memory)(n_bytes)
         self._memory = memptr.mem
         raw = np.empty(0, np.uint8) if memptr.mem.block is None else memptr.mem.block.bytes
         self._host = np.ndarray(shape, kind, raw, memptr.offset if raw.size else 0, strides, order)

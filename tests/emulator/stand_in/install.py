@@ -133,6 +133,7 @@ _CUDA = {
     "get_device_id": runtime.getDevice,
     "is_available": lambda: True,
     "alloc": runtime.alloc,
+    "using_allocator": runtime.using_allocator,
     "alloc_pinned_memory": runtime.alloc_pinned_memory,
     "MemoryPool": runtime.MemoryPool,
     "PinnedMemoryPool": runtime.PinnedMemoryPool,

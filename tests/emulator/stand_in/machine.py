@@ -13,6 +13,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -119,11 +120,12 @@ class Gpu:
             self.machine.submit(queue, lambda: block.bytes.fill(POISON))
 
     def _make_room(self, n_bytes: int) -> None:
-        limit = min(self.vram_bytes, self.limit_bytes or self.vram_bytes)
+        if self.limit_bytes and self.total_bytes + n_bytes > self.limit_bytes:  # CuPy's gives nothing back here
+            raise OutOfMemoryError(n_bytes, self.total_bytes, self.limit_bytes)
         for collect in (self.free_all_blocks, gc.collect, self.free_all_blocks):
-            if self.total_bytes + n_bytes > limit:
+            if self.total_bytes + n_bytes > self.vram_bytes:
                 collect()
-        if self.total_bytes + n_bytes > limit:
+        if self.total_bytes + n_bytes > self.vram_bytes:
             raise OutOfMemoryError(n_bytes, self.total_bytes, self.limit_bytes)
 
     def release(self, block: Block) -> None:
@@ -155,6 +157,7 @@ class _Current(threading.local):
     def __init__(self) -> None:
         self.device = 0
         self.queues: dict[int, Queue] = {}
+        self.allocator: Callable[[int], Any] | None = None  # of this thread: bytes to a MemoryPointer
 
 
 class Machine:

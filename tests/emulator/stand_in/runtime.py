@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from emulator.stand_in.array import MemoryPointer
+from emulator.stand_in.array import MemoryPointer, pool_memory
 from emulator.stand_in.machine import POISON, Gpu, Queue, machine
 from emulator.stand_in.streams import CUDARuntimeError, Device, queue_of
 
@@ -55,6 +57,9 @@ class MemoryPool:
     def _gpu(self) -> Gpu:
         return machine().current_gpu()
 
+    def malloc(self, size: int) -> MemoryPointer:
+        return pool_memory(size)
+
     def used_bytes(self) -> int:
         return self._gpu.used_bytes
 
@@ -88,7 +93,18 @@ class PinnedMemoryPool:
 
 
 def alloc(size: int) -> MemoryPointer:
-    return MemoryPointer(machine().current_gpu().allocate(size), 0)
+    return (machine().current.allocator or pool_memory)(size)
+
+
+@contextmanager
+def using_allocator(allocator: Callable[[int], MemoryPointer] | None = None) -> Iterator[None]:
+    """``cupy.cuda.using_allocator``, of this thread."""
+    current = machine().current
+    before, current.allocator = current.allocator, allocator
+    try:
+        yield
+    finally:
+        current.allocator = before
 
 
 def _bytes_at(pointer: int, n_bytes: int, on_device: bool) -> np.ndarray:
