@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from gpucells.device.arrays import namespace_of
 from gpucells.methods.extract.background import shrink_gain
 from gpucells.methods.extract.compatible import admm_traces
 from gpucells.methods.extract.find import find_cells, noise_threshold
@@ -175,8 +176,9 @@ def _find(state: State, report: Stage, read_again: Callable[[Float32], None] | N
         workers=numba.get_num_threads(),
     )  # fmt: skip
     n_frames, n_pixels = residual.shape[1], len(residual)
-    zero, one, every = np.zeros(n_pixels, np.float32), np.ones(n_pixels, np.float32), np.arange(n_pixels)
-    chunk = np.empty((min(CHUNK, n_frames), n_pixels), np.float32)  # one for all: fresh memory costs more than the work
+    xp = namespace_of(residual)
+    zero, one, every = xp.zeros(n_pixels, np.float32), xp.ones(n_pixels, np.float32), xp.arange(n_pixels)
+    chunk = xp.empty((min(CHUNK, n_frames), n_pixels), np.float32)  # one for all: fresh memory costs more than the work
     for first in range(0, n_frames, CHUNK):
         n = min(CHUNK, n_frames - first)
         frames = unfold_frames(residual, first, n, state.noise, chunk[:n]).reshape(n, height, width)
