@@ -10,6 +10,9 @@ import tolerance
 from reference.pixel_levels import sampled_level, sampled_noise
 
 from gpucells.device.arrays import to_host
+from gpucells.methods.extract.settings import ExtractSettings
+from gpucells.methods.extract.state import prepare
+from gpucells.ops.bilinear import Bilinear
 from gpucells.ops.difference_noise import ENOUGH
 from gpucells.ops.pixel_levels import centre_pixels, pixel_levels, whiten_pixels
 
@@ -74,6 +77,29 @@ def test_whitening_is_in_units_of_the_noise(cuda: Any, n_pixels: int, n_frames: 
     for array in (left, left_gpu):
         whiten_pixels(array, None, noise)
     tolerance.assert_as_accurate(to_host(left_gpu), left, on_cpu.astype(np.float64) / noise[:, None])
+
+
+def test_a_tile_is_prepared_and_read_again_where_its_movie_is(cuda: Any) -> None:
+    movie, inside = movie_of(42, 90).reshape(6, 7, 90), np.ones((6, 7), bool)
+    inside[5, 6] = False
+    settings = ExtractSettings(background="none")
+    on_cpu, on_gpu = (
+        prepare(xp.asarray(movie.copy()), inside, Bilinear.none(6, 7), 3.0, settings) for xp in (np, cuda)
+    )
+    assert isinstance(on_gpu.movie, cuda.ndarray)
+    np.testing.assert_array_equal(on_gpu.inside, on_cpu.inside)
+    assert (~on_cpu.inside.ravel()).sum() == 4  # constant, two broken, outside
+    np.testing.assert_array_equal(on_gpu.baseline, on_cpu.baseline)
+    np.testing.assert_allclose(on_gpu.noise, on_cpu.noise, rtol=1e-6)
+    before = to_host(on_gpu.movie).copy()
+    np.testing.assert_allclose(before, on_cpu.movie, rtol=1e-5, atol=1e-5)
+    on_gpu.movie[...] = -1
+
+    def read(out: Any) -> None:
+        out[...] = cuda.asarray(movie)
+
+    on_gpu.read_again(read)
+    np.testing.assert_array_equal(to_host(on_gpu.movie), before)
 
 
 def test_sanitizers_find_nothing(sanitized_cuda: Any) -> None:
