@@ -95,4 +95,9 @@ class RunSettings(Settings):
     memory_bytes: int | None = Field(
         None, gt=0, description="host memory the run may use; half of what is free where not given"
     )
+    device_memory_bytes: int | None = Field(
+        None,
+        gt=0,
+        description="memory of the GPU the run's arrays may take; nine tenths of what is free where not given",
+    )
     seed: int = Field(0, ge=0, description="seed of everything random")

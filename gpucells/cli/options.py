@@ -45,6 +45,7 @@ Footprints = Annotated[
 Mask = Annotated[str | None, _setting("mask", metavar="FILE")]
 Device = Annotated[str | None, _setting("device")]
 Memory = Annotated[str | None, _setting("memory_bytes", before="such as 8GB: ", metavar="SIZE")]
+DeviceMemory = Annotated[str | None, _setting("device_memory_bytes", before="such as 4GB: ", metavar="SIZE")]
 Seed = Annotated[int | None, _setting("seed")]
 DryRun = Annotated[bool, _option("--dry-run", text="print what would be done, with sizes, and stop", panel=_RUN)]
 Progress = Annotated[SinkName, _option(text="how to show progress, on standard error", panel=_RUN)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ Float32 = NDArray[np.float32]
 
 HALO_RADII = 5.0  # a cell on the core's edge reaches 2 radii, its neighbours and their halos 3 more
 BYTES_PER_SAMPLE = 5.0  # the tile's movie in float32, and a quarter for all that is small
+# On a GPU the same until one has been measured; where it is too little, tiles are split (gpucells.tiles.recovery).
+DEVICE_BYTES_PER_SAMPLE = 5.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,20 @@ class Tile:
             slice(self.core_columns.start - self.columns.start, self.core_columns.stop - self.columns.start),
         )
 
+    def holds(self, other: Tile) -> bool:
+        """Whether another tile's box lies in this one's."""
+        return all(
+            mine.start <= its.start and its.stop <= mine.stop
+            for mine, its in ((self.rows, other.rows), (self.columns, other.columns))
+        )
+
+    def within(self, other: Tile) -> tuple[slice, slice]:
+        """Return the box, counted from the corner of another tile's."""
+        return (
+            slice(self.rows.start - other.rows.start, self.rows.stop - other.rows.start),
+            slice(self.columns.start - other.columns.start, self.columns.stop - other.columns.start),
+        )
+
     @property
     def shape(self) -> tuple[int, int]:
         """``(height, width)`` with the halo."""
@@ -50,6 +67,29 @@ class Tile:
     def n_pixels(self) -> int:
         """Pixels with the halo."""
         return self.shape[0] * self.shape[1]
+
+
+@dataclass(frozen=True)
+class Room:
+    """Memory that a tile has to fit.
+
+    Parameters
+    ----------
+    n_bytes : int
+        How much of it there is for one tile.
+    bytes_per_sample : float
+        What a tile takes of it for each pixel and frame.
+    option : str
+        What the user gives to have more.
+    """
+
+    n_bytes: int
+    bytes_per_sample: float = BYTES_PER_SAMPLE
+    option: str = "--memory"
+
+    def needed_bytes(self, n_pixels: int, n_frames: int) -> int:
+        """Return what a tile takes, halo included."""
+        return math.ceil(n_pixels * n_frames * self.bytes_per_sample)
 
 
 def cut(image_shape: tuple[int, int], n_rows: int, n_columns: int, halo_px: int) -> list[Tile]:
@@ -70,15 +110,66 @@ def cut(image_shape: tuple[int, int], n_rows: int, n_columns: int, halo_px: int)
         top, bottom = height * i // n_rows, height * (i + 1) // n_rows
         for j in range(n_columns):
             left, right = width * j // n_columns, width * (j + 1) // n_columns
-            tiles.append(
-                Tile(
-                    slice(top, bottom),
-                    slice(left, right),
-                    slice(max(0, top - halo_px), min(height, bottom + halo_px)),
-                    slice(max(0, left - halo_px), min(width, right + halo_px)),
-                )
-            )
+            tiles.append(with_halo(slice(top, bottom), slice(left, right), image_shape, halo_px))
     return tiles
+
+
+def with_halo(core_rows: slice, core_columns: slice, image_shape: tuple[int, int], halo_px: int) -> Tile:
+    """Return the tile of a core.
+
+    Parameters
+    ----------
+    core_rows, core_columns : slice
+        The core.
+    image_shape : tuple of int
+        ``(height, width)``.
+    halo_px : int
+        Width of the halo (px); it ends at the image's border.
+    """
+    rows, columns = (
+        slice(max(0, core.start - halo_px), min(size, core.stop + halo_px))
+        for core, size in zip((core_rows, core_columns), image_shape, strict=True)
+    )
+    return Tile(core_rows, core_columns, rows, columns)
+
+
+def halves(tile: Tile, image_shape: tuple[int, int], halo_px: int) -> tuple[Tile, Tile] | None:
+    """Cut a tile's core in two across its longer axis, each half with a halo of its own inside the tile's box.
+
+    Parameters
+    ----------
+    tile : Tile
+        With a halo of ``halo_px``.
+    image_shape : tuple of int
+        ``(height, width)``.
+    halo_px : int
+        Width of the halo (px).
+
+    Returns
+    -------
+    tuple of Tile or None
+        None where the halves would be smaller than the smallest useful tile.
+    """
+    height, width = (core.stop - core.start for core in (tile.core_rows, tile.core_columns))
+    long, short = max(height, width), min(height, width)
+    if long < 2 or not _is_useful(long / 2, short, halo_px):
+        return None
+    if height >= width:
+        cores = [(rows, tile.core_columns) for rows in _in_two(tile.core_rows)]
+    else:
+        cores = [(tile.core_rows, columns) for columns in _in_two(tile.core_columns)]
+    first, second = (with_halo(rows, columns, image_shape, halo_px) for rows, columns in cores)
+    return first, second
+
+
+def _in_two(pixels: slice) -> tuple[slice, slice]:
+    middle = (pixels.start + pixels.stop) // 2
+    return slice(pixels.start, middle), slice(middle, pixels.stop)
+
+
+def _is_useful(height: float, width: float, halo_px: int) -> bool:
+    """Whether a core is as wide as its halo, which below it would be most of the work."""
+    return max(height, width) >= max(halo_px, 1)
 
 
 def core_weights(tiles: list[Tile], hats: sparse.csr_array, image_shape: tuple[int, int]) -> Float32:
@@ -106,8 +197,8 @@ def core_weights(tiles: list[Tile], hats: sparse.csr_array, image_shape: tuple[i
     return weights
 
 
-def plan_tiles(image_shape: tuple[int, int], n_frames: int, halo_px: int, budget_bytes: int) -> list[Tile]:
-    """Choose the fewest tiles whose largest fits the budget.
+def plan_tiles(image_shape: tuple[int, int], n_frames: int, halo_px: int, *rooms: Room) -> list[Tile]:
+    """Choose the fewest tiles whose largest fits.
 
     Parameters
     ----------
@@ -117,8 +208,8 @@ def plan_tiles(image_shape: tuple[int, int], n_frames: int, halo_px: int, budget
         Frames that a tile holds (after averaging in time).
     halo_px : int
         Width of the halo (px).
-    budget_bytes : int
-        Memory for one tile.
+    *rooms : Room
+        Memories that each tile has to fit, all of them: the host's, and a GPU's.
 
     Raises
     ------
@@ -129,16 +220,18 @@ def plan_tiles(image_shape: tuple[int, int], n_frames: int, halo_px: int, budget
     n_rows = n_columns = 1
     while True:
         tiles = cut(image_shape, n_rows, n_columns, halo_px)
-        needed = max(tile.n_pixels for tile in tiles) * n_frames * BYTES_PER_SAMPLE
-        if needed <= budget_bytes:
+        largest = max(tile.n_pixels for tile in tiles)
+        tight = [room for room in rooms if room.needed_bytes(largest, n_frames) > room.n_bytes]
+        if not tight:
             return tiles
         if height / n_rows >= width / n_columns:
             n_rows += 1
         else:
             n_columns += 1
-        if max(height / n_rows, width / n_columns) < max(halo_px, 1):
+        if not _is_useful(height / n_rows, width / n_columns, halo_px):
             raise DeviceMemoryError(
-                f"the smallest tile that holds whole cells needs {needed / 1e6:,.0f} MB, {budget_bytes / 1e6:,.1f} MB "
-                "are left for it",
-                "give more memory (--memory), or average more frames (--set downsample_time_by=8)",
+                f"the smallest tile that holds whole cells needs "
+                f"{tight[0].needed_bytes(largest, n_frames) / 1e6:,.0f} MB, {tight[0].n_bytes / 1e6:,.1f} MB are left "
+                "for it",
+                f"give more memory ({tight[0].option}), or average more frames (--set downsample_time_by=8)",
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gpucells.device.budget import device_budget_bytes
 from gpucells.device.discover import choose_device
 from gpucells.device.memory import free_host_memory_bytes
 from gpucells.errors import InputError, MissingFileError
@@ -18,7 +19,7 @@ from gpucells.preprocess.estimate import estimate
 from gpucells.preprocess.mask import check_mask
 from gpucells.settings import RunSettings
 from gpucells.tiles.frames import BLOCK_BYTES
-from gpucells.tiles.grid import BYTES_PER_SAMPLE, HALO_RADII, Tile, plan_tiles
+from gpucells.tiles.grid import BYTES_PER_SAMPLE, DEVICE_BYTES_PER_SAMPLE, HALO_RADII, Room, Tile, plan_tiles
 from gpucells.tiles.look import look_at
 
 Float32 = NDArray[np.float32]
@@ -50,7 +51,9 @@ class Plan:
     tiles : list of Tile
         How the image is cut.
     budget_bytes : int
-        Memory that the run may use.
+        Memory of the host that the run may use.
+    device_room : Room or None
+        Memory of the GPU that a tile may take; None where the run is on the CPU.
     warnings : tuple of str
         What the estimates warned of.
     """
@@ -65,7 +68,13 @@ class Plan:
     mask: NDArray[np.bool_]
     tiles: list[Tile]
     budget_bytes: int
+    device_room: Room | None
     warnings: tuple[str, ...]
+
+    @property
+    def halo_px(self) -> int:
+        """Width of the tiles' halos."""
+        return _halo_px(self.radius_px)
 
     def full_rate_noise(self, averaged: Float32, inside: NDArray[np.bool_]) -> Float32:
         """``(n_pixels,)`` noise at the full rate, no pixel quieter than the solver took it; infinite outside."""
@@ -99,8 +108,15 @@ class Plan:
             f"tiles       {cut}; the largest {largest:,} pixels, {int(largest * averaged * BYTES_PER_SAMPLE):,} bytes",
             f"traces      at full rate, in blocks of about {BLOCK_BYTES:,} bytes, two passes at most",
             f"memory      {self.budget_bytes:,} bytes at most",
+            *self._device_lines(largest, averaged),
             *(f"warning     {warning}" for warning in self.warnings),
         ]
+
+    def _device_lines(self, n_pixels: int, n_frames: int) -> list[str]:
+        if self.device_room is None:
+            return []
+        needed = self.device_room.needed_bytes(n_pixels, n_frames)
+        return [f"GPU memory  {self.device_room.n_bytes:,} bytes at most; the largest tile takes {needed:,} bytes"]
 
 
 def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, object]) -> Plan:
@@ -147,10 +163,12 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
     if factor is None:
         factor = max(1, round(estimated.decay_frames / settings.min_tau_after_downsampling))
     factor = max(1, min(factor, movie.n_frames // FEWEST_FRAMES))
-    halo = int(np.ceil(HALO_RADII * radius))
-    n_averaged = movie.n_frames // factor
-    room = max(budget - RESERVED_BYTES, budget // 4)
-    tiles = plan_tiles(image_shape, n_averaged, halo, room)
+    device_room = None
+    if device != "cpu":
+        n_bytes = device_budget_bytes(device, run.device_memory_bytes)
+        device_room = Room(n_bytes, DEVICE_BYTES_PER_SAMPLE, "--device-memory")
+    rooms = [Room(max(budget - RESERVED_BYTES, budget // 4)), *filter(None, [device_room])]
+    tiles = plan_tiles(image_shape, movie.n_frames // factor, _halo_px(radius), *rooms)
     return Plan(
         movie,
         chosen,
@@ -162,8 +180,13 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
         mask,
         tiles,
         budget,
+        device_room,
         estimated.warnings,
     )
+
+
+def _halo_px(radius_px: float) -> int:
+    return int(np.ceil(HALO_RADII * radius_px))
 
 
 def _read_mask(path: str | None, image_shape: tuple[int, int]) -> NDArray[np.bool_]:

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpucells.device.arrays import namespace_of
 from gpucells.errors import InputError, ResultFileError
 from gpucells.model.movie import Movie
-from gpucells.ops.fold_frames import PixelSummary, fold_frames, frame_profiles
-from gpucells.tiles.frames import blocks, frames_per_block
+from gpucells.ops.fold_frames import PixelSummary, as_native, fold_frames, frame_profiles
+from gpucells.tiles.frames import BLOCK_BYTES, blocks, frames_per_block
 from gpucells.tiles.grid import Tile
 
 Float32 = NDArray[np.float32]
@@ -143,30 +144,64 @@ class WorkingMovie:
         """
         if self._array is not None:
             array, self._array = self._array, None
-            yield self.tiles[0], array, self._average
+            yield self.tiles[0], array, partial(self.read, self.tiles[0])
             return
-        for index, tile in enumerate(self.tiles):
+        for tile in self.tiles:
             movie = np.empty((*tile.shape, self.n_frames), np.float32)
-            self._read(index, movie)
-            yield tile, movie, partial(self._read, index)
+            self.read(tile, movie)
+            yield tile, movie, partial(self.read, tile)
             del movie
-            self._path(index).unlink()
+            self.release(tile)
 
-    def _average(self, result: Float32) -> None:
+    def read(self, box: Tile, result: Any) -> None:
+        """Write a box of the movie into an array, in pieces: no second array of its size is made.
+
+        Parameters
+        ----------
+        box : Tile
+            One of the tiles that is not released, or a tile whose box is a part of that one's.
+        result : array
+            ``(height, width, n_frames)`` float32 in C order, of NumPy or CuPy.
+        """
+        index = next((i for i, tile in enumerate(self.tiles) if tile.holds(box)), None)
+        assert index is not None, f"rows {box.rows} and columns {box.columns} are in none of the tiles"
+        if self._folder is not None:
+            self._read_file(index, box, result)
+        elif self._array is not None:
+            rows, columns = box.within(self.tiles[index])
+            xp, step = namespace_of(result), max(1, BLOCK_BYTES // (4 * box.shape[1] * max(1, self.n_frames)))
+            for first in range(0, box.shape[0], step):
+                some = slice(rows.start + first, min(rows.start + first + step, rows.stop))
+                result[first : first + step] = xp.asarray(self._array[some, columns])
+        else:
+            self._average(box, result)
+
+    def release(self, tile: Tile) -> None:
+        """Forget one of the tiles: it will not be read again."""
+        if self._folder is None:
+            self._array = None
+        else:
+            self._path(self.tiles.index(tile)).unlink()
+
+    def _average(self, box: Tile, result: Any) -> None:
         """Average the whole source once more."""
-        seen = PixelSummary.empty(self._movie.height * self._movie.width)
+        xp = namespace_of(result)
+        seen = PixelSummary.empty(box.n_pixels, xp)
         for some, frames in blocks(self._movie, frames_per_block(self._movie, self.factor)):
-            fold_frames(frames, self.factor, result.reshape(-1, self.n_frames), some.start // self.factor, seen)
+            part = xp.asarray(as_native(frames[:, box.rows, box.columns]))
+            fold_frames(part, self.factor, result.reshape(-1, self.n_frames), some.start // self.factor, seen)
 
-    def _read(self, index: int, result: Float32) -> None:
-        height, width = self.tiles[index].shape
-        first = 0
+    def _read_file(self, index: int, box: Tile, result: Any) -> None:
+        xp, first, start = namespace_of(result), 0, 0
+        rows, columns = box.within(self.tiles[index])
+        width = self.tiles[index].shape[1]
         with self._path(index).open("rb") as file:
             for n in self._lengths:
-                result[:, :, first : first + n] = np.fromfile(file, np.float32, n * height * width).reshape(
-                    height, width, n
-                )
+                file.seek(start + 4 * n * width * rows.start)
+                part = np.fromfile(file, np.float32, n * width * box.shape[0]).reshape(box.shape[0], width, n)
+                result[:, :, first : first + n] = xp.asarray(part[:, columns])
                 first += n
+                start += 4 * n * self.tiles[index].n_pixels
 
 
 def ingest(

@@ -124,6 +124,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["extract", "m.h5", "--preset", "x"], "'x'", "see gpucells extract --help"),
         (["extract", "m.h5", "--device", "gpu"], "device = 'gpu'", "cuda:0"),
         (["extract", "m.h5", "--memory", "lots"], "'lots' is not a size", "8GB"),
+        (["extract", "m.h5", "--device-memory", "4 bits"], "'4 bits' is not a size", "8GB"),
         (["extract", "m.h5", "--set", "kappa"], "'kappa' is not key=value", "--set"),
         (["extract", "m.h5", "--report", "a.pdf"], "cannot draw a report into a.pdf", ".html or .png"),
     ],
@@ -221,9 +222,8 @@ def test_signals_end_a_run_and_leave_no_file(number: int, tmp_path: Path) -> Non
 
 def test_options_reach_the_run(library: Library, capsys: pytest.CaptureFixture[str]) -> None:
     words = "extract a.tif b.tif --preset one_photon --frame-rate-hz 10 --cell-diameter-px 12 --pixel-size-um 1.5"
-    words += (
-        " --device cpu --memory 8GB --seed 3 --dataset /mov --axes txy --set kappa=0.5 --set l1=[1,2] --set mode=fast"
-    )
+    words += " --device cpu --memory 8GB --device-memory 4GiB --seed 3 --dataset /mov --axes txy"
+    words += " --set kappa=0.5 --set l1=[1,2] --set mode=fast"
     assert main(words.split()) == 0
     assert library.asked["paths"] == [Path("a.tif"), Path("b.tif")]
     assert (library.asked["dataset"], library.asked["axes"]) == ("/mov", "txy")
@@ -236,6 +236,7 @@ def test_options_reach_the_run(library: Library, capsys: pytest.CaptureFixture[s
         pixel_size_um=1.5,
         device="cpu",
         memory_bytes=8 * 10**9,
+        device_memory_bytes=4 << 30,
         seed=3,
     )
 

@@ -28,6 +28,7 @@ def test_defaults_are_valid_and_complete() -> None:
         ({"device": "gpu"}, "device = 'gpu'", "cuda:0"),
         ({"preset": "three_photon"}, "preset = 'three_photon'", "recording type"),
         ({"memory_bytes": 0}, "memory_bytes = 0", "host memory"),
+        ({"device_memory_bytes": 0}, "device_memory_bytes = 0", "memory of the GPU"),
         ({"seed": "x"}, "seed = 'x'", "seed"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gpucells.errors import DeviceMemoryError
-from gpucells.tiles.grid import BYTES_PER_SAMPLE, Tile, cut, plan_tiles
+from gpucells.tiles.grid import BYTES_PER_SAMPLE, Room, Tile, cut, halves, plan_tiles
 
 
 def test_one_tile_is_the_image() -> None:
@@ -24,18 +24,41 @@ def test_halos_end_at_the_border() -> None:
 
 def test_what_fits_is_not_cut() -> None:
     fits = int(100 * 60 * 50 * BYTES_PER_SAMPLE)
-    assert len(plan_tiles((100, 60), 50, 10, fits)) == 1
-    assert len(plan_tiles((100, 60), 50, 10, fits - 1)) == 2
+    assert len(plan_tiles((100, 60), 50, 10, Room(fits))) == 1
+    assert len(plan_tiles((100, 60), 50, 10, Room(fits - 1))) == 2
 
 
 def test_the_longer_side_is_cut_first() -> None:
     whole = int(200 * 50 * 50 * BYTES_PER_SAMPLE)
-    tiles = plan_tiles((200, 50), 50, 8, whole * 3 // 4)
+    tiles = plan_tiles((200, 50), 50, 8, Room(whole * 3 // 4))
     assert [tile.core_rows for tile in tiles] == [slice(0, 100), slice(100, 200)]
     assert {(tile.core_columns.start, tile.core_columns.stop) for tile in tiles} == {(0, 50)}
 
 
+def test_each_memory_has_to_hold_a_tile() -> None:
+    whole = 200 * 50 * 50
+    host, device = Room(5 * whole, 5.0), Room(3 * whole, 4.0, "--device-memory")
+    assert len(plan_tiles((200, 50), 50, 8, host)) == 1
+    assert len(plan_tiles((200, 50), 50, 8, host, device)) == len(plan_tiles((200, 50), 50, 8, device)) == 2
+
+
+def test_halves_are_cut_across_the_longer_side_and_keep_their_halo() -> None:
+    (whole,) = cut((20, 41), 1, 1, 6)
+    left, right = halves(whole, (20, 41), 6) or ()
+    assert left == Tile(slice(0, 20), slice(0, 20), slice(0, 20), slice(0, 26))
+    assert right == Tile(slice(0, 20), slice(20, 41), slice(0, 20), slice(14, 41))
+    assert whole.holds(left)
+    assert not left.holds(right)
+    assert right.within(whole) == (slice(0, 20), slice(14, 41))
+    upper, _ = halves(left, (20, 41), 6) or ()
+    assert upper == Tile(slice(0, 10), slice(0, 20), slice(0, 16), slice(0, 26))
+    assert halves(upper, (20, 41), 11) is None  # 10 x 10 is smaller than its halo
+
+
 def test_a_budget_that_no_tile_fits_is_refused() -> None:
     with pytest.raises(DeviceMemoryError, match=r"smallest tile .* needs \d+ MB, 1\.0 MB are left") as caught:
-        plan_tiles((512, 512), 10_000, 20, 10**6)
+        plan_tiles((512, 512), 10_000, 20, Room(10**6))
     assert "--memory" in caught.value.hint
+    with pytest.raises(DeviceMemoryError) as caught:
+        plan_tiles((512, 512), 10_000, 20, Room(10**12), Room(10**6, 4.0, "--device-memory"))
+    assert "--device-memory" in caught.value.hint

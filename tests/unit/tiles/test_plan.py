@@ -95,6 +95,32 @@ def test_tiles_fit_the_memory(simulated) -> None:
     assert "--memory" in caught.value.hint
 
 
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("emulated_settings", [{"vram_bytes": 4 * MIB}])
+def test_tiles_fit_the_gpus_memory_too(simulated, emulated_cupy, monkeypatch) -> None:
+    monkeypatch.setattr(plan_module, "choose_device", lambda request: "cuda:0")
+    values, run = {"downsample_time_by": 2}, {"cell_diameter_px": 6, "memory_bytes": 2 * 10**9}
+    whole = planned(simulated.movie, values, **run)
+    assert len(whole.tiles) == 1
+    assert whole.lines()[-1] == "GPU memory  3,774,873 bytes at most; the largest tile takes 3,072,000 bytes"
+    tiled = planned(simulated.movie, values, **run, device_memory_bytes=2 * MIB)
+    assert len(tiled.tiles) == 4
+    assert tiled.lines()[-1] == "GPU memory  2,097,152 bytes at most; the largest tile takes 1,656,750 bytes"
+    assert tiled.halo_px == 15
+    assert tiled.record(RunSettings(device_memory_bytes=5))["run"]["device_memory_bytes"] == 5  # type: ignore[index]
+    with pytest.raises(DeviceMemoryError, match="smallest tile") as caught:
+        planned(simulated.movie, values, **run, device_memory_bytes=MIB // 8)
+    assert "--device-memory" in caught.value.hint
+
+
+def test_a_gpus_memory_does_not_matter_on_the_cpu(simulated) -> None:
+    plan = planned(simulated.movie, device="cpu", device_memory_bytes=5)
+    assert (len(plan.tiles), plan.device_room) == (1, None)
+    assert not [line for line in plan.lines() if line.startswith("GPU")]
+
+
 @pytest.mark.parametrize("n_frames", [1, FEWEST_FRAMES - 1])
 def test_too_few_frames(simulated, n_frames: int) -> None:
     with pytest.raises(InputError, match=f"array has {n_frames} frames"):

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpucells.device.arrays import to_host
 from gpucells.errors import InputError, ResultFileError
 from gpucells.tiles import frames as frames_module
-from gpucells.tiles.grid import cut
+from gpucells.tiles import working_movie as working_module
+from gpucells.tiles.grid import Tile, cut, halves
 from gpucells.tiles.working_movie import ingest, registration_border
 
 SHAPE = (24, 30)
@@ -42,6 +44,37 @@ def test_a_tile_can_be_read_again(samples, as_movie, monkeypatch, n_columns) -> 
             array.fill(7)
             read_again(array)
             np.testing.assert_array_equal(array, whole[tile.rows, tile.columns])
+
+
+@pytest.mark.parametrize("n_columns", [1, 2], ids=["in memory", "in files"])
+@pytest.mark.parametrize("on_device", [False, True])
+def test_a_part_of_a_tile_can_be_read(samples, as_movie, monkeypatch, request, n_columns, on_device) -> None:
+    xp = request.getfixturevalue("emulated_cupy") if on_device else np
+    small_blocks(monkeypatch)
+    monkeypatch.setattr(working_module, "BLOCK_BYTES", 4 * 30 * 21 * 5)  # five rows of the whole image
+    ((whole,), _) = kept(as_movie(samples), 2)
+    working, _ = ingest(as_movie(samples), cut(SHAPE, 1, n_columns, 4), 2, ignore)
+
+    def check(box: Tile) -> None:
+        result = xp.full((*box.shape, working.n_frames), 7, np.float32)
+        working.read(box, result)
+        np.testing.assert_array_equal(to_host(result), whole[box.rows, box.columns])
+
+    with working:
+        for tile in working.tiles:
+            upper, lower = halves(tile, SHAPE, 4) or ()
+            for box in (tile, upper, lower, *(halves(lower, SHAPE, 4) or ())):
+                check(box)
+        if n_columns == 2:
+            with pytest.raises(AssertionError, match="in none of the tiles"):
+                check(cut(SHAPE, 1, 1, 4)[0])
+        working.release(working.tiles[0])
+        if n_columns == 1:  # then the source is averaged once more
+            check(lower)
+        else:
+            check(working.tiles[1])
+            with pytest.raises(FileNotFoundError):
+                check(working.tiles[0])
 
 
 @pytest.mark.parametrize("factor", [1, 3, 4, 43])
