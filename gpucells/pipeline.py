@@ -125,10 +125,10 @@ def _run(
         log.warning(warning)
     with reading.working:
         summary = reading.summary.within(plan.mask)
-        parts, correlation = solve_tiles(plan, reading.working, summary, clock, local_correlation, given, hold)
+        tiles, parts, correlation = solve_tiles(plan, reading.working, summary, clock, local_correlation, given, hold)
     with clock.stage("join"):
         shape, nodes = (movie.height, movie.width), whole_image_nodes(plan)
-        components = join_tiles(plan.tiles, parts, shape, plan.radius_px, nodes.images(), given if hold else None)
+        components = join_tiles(tiles, parts, shape, plan.radius_px, nodes.images(), given if hold else None)
         del parts
     with clock.stage("traces"):
         solver = plan.method.trace_solver(

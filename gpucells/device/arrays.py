@@ -45,6 +45,15 @@ def fft_of(array: Any) -> Any:
     return fft
 
 
+def empty(shape: tuple[int, ...], dtype: Any, device: str) -> Any:
+    """Return an array to be filled: NumPy's for ``"cpu"``, otherwise CuPy's on the current device."""
+    if device == "cpu":
+        return np.empty(shape, dtype)
+    import cupy
+
+    return cupy.empty(shape, dtype)
+
+
 def to_device(array: Any, device: str) -> Any:
     """Return an array that lies on a device: itself where it does, otherwise a copy.
 

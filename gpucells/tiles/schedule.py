@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from gpucells.device.stage_clock import StageClock
+from gpucells.device.upload import using
 from gpucells.model.components import Components, Rejected
 from gpucells.ops.bilinear import Bilinear
 from gpucells.tiles.given_footprints import of_tile
 from gpucells.tiles.grid import Tile, core_weights
 from gpucells.tiles.plan import Plan
+from gpucells.tiles.recovery import SplittingSolver
 from gpucells.tiles.working_movie import Summary, WorkingMovie
 
 Float32 = NDArray[np.float32]
@@ -26,17 +30,17 @@ def whole_image_nodes(plan: Plan) -> Bilinear:
 
 
 def solve_tiles(
-    plan: Plan, working: WorkingMovie, summary: Summary, clock: StageClock, correlate: Callable[[Float32], Float32],
+    plan: Plan, working: WorkingMovie, summary: Summary, clock: StageClock, correlate: Callable[[Any], Float32],
     given: sparse.csr_array | None = None, hold: bool = False,
-) -> tuple[list[Components], Float32]:  # fmt: skip
-    """Solve every tile.
+) -> tuple[list[Tile], list[Components], Float32]:  # fmt: skip
+    """Solve every tile, where the plan says.
 
     Parameters
     ----------
     plan : Plan
-        Method, settings, cell radius.
+        Method, settings, cell radius, device.
     working : WorkingMovie
-        The tiles' movies; each is taken once.
+        The tiles' movies; each is released when it is solved.
     summary : Summary
         Of the whole movie.
     clock : StageClock
@@ -50,39 +54,61 @@ def solve_tiles(
 
     Returns
     -------
+    tiles : list of Tile
+        Their cores partition the image. They are the plan's, but for those that a GPU's memory did not hold.
     parts : list of Components
         One a tile.
     correlation : numpy.ndarray
         ``(height, width)`` local correlation image.
     """
-    coarse, fine = plan.background()
-    weights = core_weights(working.tiles, whole_image_nodes(plan).images(), summary.mean.shape)
-    parts: list[Components] = []
-    correlation = np.zeros(summary.mean.shape, np.float32)
-    n_tiles = len(working.tiles)
-    for tile, movie, read_again in working.each_tile():  # not enumerated: that holds on to the tile before
-        index = len(parts)
-        with clock.stage("summary images"):
-            correlation[tile.core_rows, tile.core_columns] = _centred(movie, correlate)[tile.core_within]
+    solver = _TileSolver(plan, working, summary, clock, correlate, given, hold)
+    parts: list[tuple[Tile, Components]] = []
+    with using(plan.device):
+        splitting = SplittingSolver(solver.solve, summary.mean.shape, plan.halo_px, plan.device)
+        for number, tile in enumerate(working.tiles):
+            solver.name = "" if len(working.tiles) == 1 else f", tile {number + 1} of {len(working.tiles)}"
+            solved = [(tile, solver.solve(tile))] if plan.device == "cpu" else splitting.solve(tile)
+            working.release(tile)
+            if not hold and len(working.tiles) + len(solved) > 2:
+                solved = [(some, _of_neighbourhood(part, some, 2 * plan.radius_px)) for some, part in solved]
+            parts += solved
+    return [tile for tile, _ in parts], [part for _, part in parts], solver.correlation
 
-        def report(stage: str, done: float, total: float, unit: str, index: int = index) -> None:
-            name = stage if n_tiles == 1 else f"{stage}, tile {index + 1} of {n_tiles}"
-            clock.tell(name, done, total, unit)
 
-        start = None if given is None else of_tile(tile, given, plan.movie.width)[0]
-        with clock.stage("find and refine cells"):
-            near, _ = coarse.around(tile.rows, tile.columns)
-            final, nodes = fine.around(tile.rows, tile.columns)
-            part = plan.method.solve(
-                movie, summary.inside[tile.rows, tile.columns], final.on(tile.rows, tile.columns), plan.radius_px,
-                plan.settings, report, start, hold, (near.on(tile.rows, tile.columns), near.at_nodes_of(final)),
-                read_again,
+class _TileSolver:
+    """What all tiles of a run share."""
+
+    def __init__(
+        self, plan: Plan, working: WorkingMovie, summary: Summary, clock: StageClock,
+        correlate: Callable[[Any], Float32], given: sparse.csr_array | None, hold: bool,
+    ) -> None:  # fmt: skip
+        self._plan, self._working, self._summary, self._clock = plan, working, summary, clock
+        self._correlate, self._given, self._hold = correlate, given, hold
+        self._coarse, self._fine = plan.background()
+        self._hats = whole_image_nodes(plan).images()
+        self.correlation = np.zeros(summary.mean.shape, np.float32)
+        self.name = ""
+
+    def solve(self, tile: Tile) -> Components:
+        """Solve one tile, and fill its core of the correlation image."""
+        movie = self._working.take(tile, self._plan.device)
+        with self._clock.stage("summary images"):
+            self.correlation[tile.core_rows, tile.core_columns] = _centred(movie, self._correlate)[tile.core_within]
+        start = None if self._given is None else of_tile(tile, self._given, self._plan.movie.width)[0]
+        with self._clock.stage("find and refine cells"):
+            near, _ = self._coarse.around(tile.rows, tile.columns)
+            final, nodes = self._fine.around(tile.rows, tile.columns)
+            part = self._plan.method.solve(
+                movie, self._summary.inside[tile.rows, tile.columns], final.on(tile.rows, tile.columns),
+                self._plan.radius_px, self._plan.settings, self._report, start, self._hold,
+                (near.on(tile.rows, tile.columns), near.at_nodes_of(final)), partial(self._working.read, tile),
             )  # fmt: skip
-        mine = weights[index][nodes] > 0  # the others are another tile's: a long movie's are too many to keep
-        part = replace(part, field=part.field[mine], nodes=nodes[mine])
-        parts.append(part if hold or n_tiles == 1 else _of_neighbourhood(part, tile, 2 * plan.radius_px))
-        del movie
-    return parts, correlation
+        # Nodes that are another tile's go: a long movie's are too many to keep.
+        mine = core_weights([tile], self._hats, self._summary.mean.shape)[0][nodes] > 0
+        return replace(part, field=part.field[mine], nodes=nodes[mine])
+
+    def _report(self, stage: str, done: float, total: float, unit: str) -> None:
+        self._clock.tell(stage + self.name, done, total, unit)
 
 
 def _of_neighbourhood(part: Components, tile: Tile, margin_px: float) -> Components:
@@ -113,7 +139,7 @@ def _of_neighbourhood(part: Components, tile: Tile, margin_px: float) -> Compone
     )
 
 
-def _centred(movie: Float32, correlate: Callable[[Float32], Float32]) -> Float32:
+def _centred(movie: Any, correlate: Callable[[Any], Float32]) -> Float32:
     """Correlate a movie without its mean, which single precision would drown it in; the movie stays what it was."""
     mean = movie.mean(axis=2, keepdims=True)
     movie -= mean

@@ -7,9 +7,8 @@ turn; the whole image is in memory, and the source is read again where it is nee
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpucells.device.arrays import namespace_of
+from gpucells.device.arrays import empty, namespace_of
 from gpucells.errors import InputError, ResultFileError
 from gpucells.model.movie import Movie
 from gpucells.ops.fold_frames import PixelSummary, as_native, fold_frames, frame_profiles
@@ -130,28 +129,28 @@ class WorkingMovie:
                 "set TMPDIR to a folder with more room, or give more memory (--memory) so that none are needed",
             ) from error
 
-    def each_tile(self) -> Iterator[tuple[Tile, Float32, Callable[[Float32], None]]]:
-        """Go over the tiles, once.
+    def take(self, tile: Tile, device: str = "cpu") -> Any:
+        """Return a tile's movie, to be overwritten.
 
-        Yields
-        ------
+        Parameters
+        ----------
         tile : Tile
-            In the order they were given.
-        movie : numpy.ndarray
-            ``(height, width, n_frames)`` float32, to be overwritten.
-        read_again : callable
-            Writes the movie into an array of its shape once more, until the next tile.
+            As :meth:`read` takes it.
+        device : str
+            ``"cpu"`` or ``"cuda:N"``, the current one.
+
+        Returns
+        -------
+        array
+            ``(height, width, n_frames)`` float32 on that device. The whole image, on the host, is handed out as it is:
+            later the source is read again.
         """
-        if self._array is not None:
+        if device == "cpu" and self._array is not None and tile == self.tiles[0]:
             array, self._array = self._array, None
-            yield self.tiles[0], array, partial(self.read, self.tiles[0])
-            return
-        for tile in self.tiles:
-            movie = np.empty((*tile.shape, self.n_frames), np.float32)
-            self.read(tile, movie)
-            yield tile, movie, partial(self.read, tile)
-            del movie
-            self.release(tile)
+            return array
+        movie = empty((*tile.shape, self.n_frames), np.float32, device)
+        self.read(tile, movie)
+        return movie
 
     def read(self, box: Tile, result: Any) -> None:
         """Write a box of the movie into an array, in pieces: no second array of its size is made.

@@ -30,7 +30,7 @@ def kept(movie: Any, factor: int, n_rows: int = 1, n_columns: int = 1, halo: int
     tiles = cut((movie.height, movie.width), n_rows, n_columns, halo)
     working, summary = ingest(movie, tiles, factor, ignore)
     with working:
-        return [array for _, array, _ in working.each_tile()], summary
+        return [working.take(tile) for tile in working.tiles], summary
 
 
 @pytest.mark.parametrize("n_columns", [1, 2])
@@ -39,10 +39,11 @@ def test_a_tile_can_be_read_again(samples, as_movie, monkeypatch, n_columns) -> 
     ((whole,), _) = kept(as_movie(samples), 2)
     working, _ = ingest(as_movie(samples), cut(SHAPE, 1, n_columns, 4), 2, ignore)
     with working:
-        for tile, array, read_again in working.each_tile():
+        for tile in working.tiles:
+            array = working.take(tile)
             np.testing.assert_array_equal(array, whole[tile.rows, tile.columns])
             array.fill(7)
-            read_again(array)
+            working.read(tile, array)
             np.testing.assert_array_equal(array, whole[tile.rows, tile.columns])
 
 
@@ -198,8 +199,8 @@ def test_scratch_files_are_gone_after_an_exception(samples, as_movie, monkeypatc
     assert seen == [(10, 43, 2), (20, 43, 2)]
     assert not list(scratch.iterdir())
     working, _ = ingest(as_movie(samples), cut(SHAPE, 1, 2, 4), 2, ignore)
-    tiles = working.each_tile()
-    next(tiles), next(tiles)
+    working.take(working.tiles[0])
+    working.release(working.tiles[0])
     assert len(list(scratch.rglob("*.f32"))) == 1  # a tile that was taken needs its file no more
     with pytest.raises(error), working:
         raise error
