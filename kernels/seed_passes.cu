@@ -13,7 +13,8 @@
 // 5.2 GB at 512 x 512 x 5,000 float32. A faster fit_traces would keep a block's samples in registers between steps; a
 // faster fit_images would gather the active frames once a round.
 //
-// block: (32, WARPS); grids are lines: as many blocks in a row as a seed needs
+// block: (32, WARPS); grids are lines: as many blocks in a row as a seed needs. Four blocks a multiprocessor bound the
+// registers to 64, which keeps ptxas from spills of 4 to 8 bytes that it makes in subtract_images without it.
 // macros, from gpucells/ops/seed_passes.py: WARPS; GROUP, the pixels that settle together; DOMINANCE
 #include "finite.cuh"
 #include "warp.cuh"

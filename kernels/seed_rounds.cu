@@ -3,7 +3,7 @@
 //
 // Bound by latency: a block a seed, some thousand frames or pixels each, which its barriers separate into steps.
 //
-// block: (32, WARPS), grid: n_seeds
+// block: (32, WARPS), grid: n_seeds. The four blocks of end_round keep ptxas from spills on sm_100 and sm_120.
 // macros, from gpucells/ops/seed_rounds.py: WARPS
 #include "difference_noise.cuh"
 #include "finite.cuh"
@@ -51,7 +51,7 @@ extern "C" __global__ void __launch_bounds__(256) list_supports(
 // The frames at which a trace is active, and what it is there. The noise is that of the trace before it
 // was cut off. For the first image the brightest frames are enough, later all that are above noise.
 extern "C" __global__ void __launch_bounds__(256) choose_frames(
-    const float* __restrict__ traces, const float* __restrict__ free, long long n_frames, bool first,
+    const float* __restrict__ traces, const float* __restrict__ free, long long n_frames, long long first,
     int* __restrict__ active, float* __restrict__ shape, long long* __restrict__ n_active,
     long long* __restrict__ n_support, bool* __restrict__ running) {
   const long long seed = blockIdx.x;
@@ -99,7 +99,7 @@ __device__ __forceinline__ bool sweep(const float* image, bool* marks, int at, i
 // a whole column, so that a round of sweeps gets around one more bend. first: of the first image, that only says where.
 extern "C" __global__ void __launch_bounds__(256, 4) end_round(
     const long long* __restrict__ seeds, long long width, long long side, long long n_window, long long n_frames,
-    bool first, float cut, float edge, float settled, float* __restrict__ images, float* __restrict__ old_images,
+    long long first, float cut, float edge, float settled, float* __restrict__ images, float* __restrict__ old_images,
     float* __restrict__ traces, float* __restrict__ old_traces, bool* __restrict__ marks,
     long long* __restrict__ support, float* __restrict__ values, long long* __restrict__ n_support,
     bool* __restrict__ running) {

@@ -21,7 +21,7 @@ import numpy as np
 from array_api_compat import is_cupy_array
 from numpy.typing import NDArray
 
-from gpucells.device.arrays import to_host
+from gpucells.device.arrays import namespace_of, to_host
 from gpucells.ops.robust_single import fit_problems, start_problems
 
 Float32 = NDArray[np.float32]
@@ -374,4 +374,5 @@ def _subtract_cuda(
     rows, columns = fits.seeds[refused, :1, None] + by[:, None], fits.seeds[refused, 1:, None] + by
     there = (rows >= 0) & (rows < movie.shape[0]) & (columns >= 0) & (columns < movie.shape[1])
     if there.any():
-        movie.reshape(-1, movie.shape[2])[(rows * movie.shape[1] + columns)[there]] = 0
+        emptied = namespace_of(movie).asarray((rows * movie.shape[1] + columns)[there])
+        movie.reshape(-1, movie.shape[2])[emptied] = 0

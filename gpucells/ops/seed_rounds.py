@@ -49,11 +49,11 @@ LIST_WINDOWS = _kernel(
 )  # fmt: skip
 LIST_SUPPORTS = _kernel("list_supports", 40, IMAGES, SEEDS, *SIZES[:3], *written(*SUPPORT))
 CHOOSE_FRAMES = _kernel(
-    "choose_frames", 64, TRACES, FREE, Scalar("n_frames"), Scalar("first", "bool"),
+    "choose_frames", 64, TRACES, FREE, Scalar("n_frames"), Scalar("first"),
     *written(ACTIVE, SHAPE, N_ACTIVE, SUPPORT[2], RUNNING),
 )  # fmt: skip
 END_ROUND = _kernel(
-    "end_round", 64, SEEDS, *SIZES, Scalar("first", "bool"), Scalar("cut", "float32"), Scalar("edge", "float32"),
+    "end_round", 64, SEEDS, *SIZES, Scalar("first"), Scalar("cut", "float32"), Scalar("edge", "float32"),
     Scalar("settled", "float32"),
     *written(
         IMAGES, Array("old_images", "float32", IMAGES.shape), TRACES, Array("old_traces", "float32", TRACES.shape),
