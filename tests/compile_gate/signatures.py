@@ -65,7 +65,7 @@ def disagreements(file: str, text: str, declared: Sequence[tuple[str, Kernel]]) 
         if [kernel.name for _, kernel in here].count(signature.name) != 1:
             yield f"{file}: {signature.name} is not declared once in gpucells/ops/"
     for module, kernel in here:
-        if f"{module}.cu" != file:
+        if f"{module.removesuffix('_cuda')}.cu" != file:
             yield f"{file}: {kernel.name} is declared in gpucells/ops/{module}.py, not in its twin"
         signature = next((s for s in there if s.name == kernel.name), None)
         if signature is None:
