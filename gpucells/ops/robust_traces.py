@@ -17,19 +17,23 @@ means nothing. Hence the first step from a given start, and the one after a step
 taken back), gives a pixel above ``kappa`` the weight ``kappa / r``: that quadratic touches the loss and lies above it
 everywhere else (iteratively reweighted least squares), so it cannot raise it.
 
-The CPU body reads every sample once a step; a block of frames is the vector axis.
+The CPU body reads every sample once a step; a block of frames is the vector axis. A movie on a GPU goes to
+``kernels/robust_traces.cu``, which does the same with the components' steps in another order.
 """
 
 from __future__ import annotations
 
 import numba
 import numpy as np
+from array_api_compat import is_cupy_array
 from numpy.typing import NDArray
 from scipy import sparse
 
+from gpucells.device.arrays import to_host
 from gpucells.ops.bilinear import Bilinear
 from gpucells.ops.bilinear_rows import BLOCK, add, add_pixel, begin_row, end_row, subtract_row
 from gpucells.ops.overlap_graph import OverlapGraph
+from gpucells.ops.robust_traces_cuda import Rules, solve_on_device
 
 Float32 = NDArray[np.float32]
 
@@ -311,6 +315,11 @@ def robust_traces(
     n_components, n_frames = graph.n_components, movie.shape[1]
     if n_components == 0:
         return np.zeros((0, n_frames), np.float32), np.zeros(n_frames, np.float32)
+    penalties = np.broadcast_to(np.asarray(to_host(penalty), np.float32), n_components).copy()
+    bounds = np.maximum(np.broadcast_to(np.asarray(to_host(lower), np.float32), n_components), -FAR)
+    if is_cupy_array(movie):
+        rules = Rules(start is None, check, n_steps, tolerance, WORSE, CURVATURE_FLOOR, float(FAR), SWEEPS)
+        return solve_on_device(movie, graph, kappa, offset, start, kappa_scale, penalties, bounds, rules)
     shape = n_components, n_frames
     begin = np.zeros(shape, np.float32) if start is None else np.ascontiguousarray(start, np.float32)
     scaled = kappa_scale is not None
@@ -330,8 +339,8 @@ def robust_traces(
         scaled,
         start is None,
         check,
-        np.broadcast_to(np.asarray(penalty, np.float32), n_components).copy(),
-        np.maximum(np.broadcast_to(np.asarray(lower, np.float32), n_components), -FAR),
+        penalties,
+        bounds,
         begin,
         n_steps,
         np.float32(tolerance),
