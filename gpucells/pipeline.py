@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gpucells.device.budget import on_device
 from gpucells.device.stage_clock import StageClock
 from gpucells.io.open_movie import open_movie
 from gpucells.model.cells import Cells
@@ -123,14 +124,14 @@ def _run(
     plan = reading.plan
     for warning in reading.warnings:
         log.warning(warning)
-    with reading.working:
+    with reading.working, on_device(plan.device, run.device_memory_bytes):
         summary = reading.summary.within(plan.mask)
         tiles, parts, correlation = solve_tiles(plan, reading.working, summary, clock, local_correlation, given, hold)
     with clock.stage("join"):
         shape, nodes = (movie.height, movie.width), whole_image_nodes(plan)
         components = join_tiles(tiles, parts, shape, plan.radius_px, nodes.images(), given if hold else None)
         del parts
-    with clock.stage("traces"):
+    with clock.stage("traces"), on_device(plan.device, run.device_memory_bytes):
         solver = plan.method.trace_solver(
             components.footprints, nodes, components.baseline,
             plan.full_rate_noise(components.noise, summary.inside), components.gain, plan.settings, components.traces,

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from gpucells.device.upload import using
+
 #: Share of a GPU's free memory that arrays are planned for (as httomo does); the rest is for compiled kernels, the
 #: libraries' own memory, and gaps in the pool.
 SHARE = 0.9
@@ -39,6 +41,21 @@ def device_budget_bytes(device: str, most_bytes: int | None = None) -> int:
     if most_bytes is not None:
         allowed.append(most_bytes)
     return max(0, min(allowed))
+
+
+@contextmanager
+def on_device(device: str, most_bytes: int | None) -> Iterator[None]:
+    """Make a device the current one, and let no more of its memory be taken than ``most_bytes`` (None: no limit).
+
+    Parameters
+    ----------
+    device : str
+        ``"cpu"``, where nothing is done, or ``"cuda:N"``.
+    most_bytes : int or None
+        As :func:`limited_memory` takes it.
+    """
+    with using(device), limited_memory(device, most_bytes):
+        yield
 
 
 @contextmanager

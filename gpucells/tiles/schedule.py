@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from gpucells.device.stage_clock import StageClock
-from gpucells.device.upload import using
 from gpucells.model.components import Components, Rejected
 from gpucells.ops.bilinear import Bilinear
 from gpucells.tiles.given_footprints import of_tile
@@ -33,7 +32,7 @@ def solve_tiles(
     plan: Plan, working: WorkingMovie, summary: Summary, clock: StageClock, correlate: Callable[[Any], Float32],
     given: sparse.csr_array | None = None, hold: bool = False,
 ) -> tuple[list[Tile], list[Components], Float32]:  # fmt: skip
-    """Solve every tile, where the plan says.
+    """Solve every tile on the plan's device, which is the current one.
 
     Parameters
     ----------
@@ -63,15 +62,14 @@ def solve_tiles(
     """
     solver = _TileSolver(plan, working, summary, clock, correlate, given, hold)
     parts: list[tuple[Tile, Components]] = []
-    with using(plan.device):
-        splitting = SplittingSolver(solver.solve, summary.mean.shape, plan.halo_px, plan.device)
-        for number, tile in enumerate(working.tiles):
-            solver.name = "" if len(working.tiles) == 1 else f", tile {number + 1} of {len(working.tiles)}"
-            solved = [(tile, solver.solve(tile))] if plan.device == "cpu" else splitting.solve(tile)
-            working.release(tile)
-            if not hold and len(working.tiles) + len(solved) > 2:
-                solved = [(some, _of_neighbourhood(part, some, 2 * plan.radius_px)) for some, part in solved]
-            parts += solved
+    splitting = SplittingSolver(solver.solve, summary.mean.shape, plan.halo_px, plan.device)
+    for number, tile in enumerate(working.tiles):
+        solver.name = "" if len(working.tiles) == 1 else f", tile {number + 1} of {len(working.tiles)}"
+        solved = [(tile, solver.solve(tile))] if plan.device == "cpu" else splitting.solve(tile)
+        working.release(tile)
+        if not hold and len(working.tiles) + len(solved) > 2:
+            solved = [(some, _of_neighbourhood(part, some, 2 * plan.radius_px)) for some, part in solved]
+        parts += solved
     return [tile for tile, _ in parts], [part for _, part in parts], solver.correlation
 
 
