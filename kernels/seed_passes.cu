@@ -17,7 +17,7 @@
 // registers to 64, which keeps ptxas from spills of 4 to 8 bytes that it makes in subtract_images without it.
 // macros, from gpucells/ops/seed_passes.py: WARPS; GROUP, the pixels that settle together; DOMINANCE
 #include "finite.cuh"
-#include "warp.cuh"
+#include "warp_sum.cuh"
 #include "window.cuh"
 
 // Curvature that is kept where nearly every sample is an outlier.
@@ -162,7 +162,7 @@ extern "C" __global__ void __launch_bounds__(256, 4) subtract_images(
     const int u = place / n + k / (2 * reach + 1) - reach, v = place % n + k % (2 * reach + 1) - reach;
     near |= u >= 0 && u < n && v >= 0 && v < n && images[seed * n_window + u * n + v] > 0.0f;
   }
-  if (!__any_sync(ALL_LANES, near)) return;
+  if (!__any_sync(0xffffffffu, near)) return;
   float* row = movie + pixel_of(seeds + 2 * seed, place, side, width) * n_frames;
   float dot = 0.0f, energy = 0.0f;
   for (long long j = lane; j < n_active[seed]; j += 32) {

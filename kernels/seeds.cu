@@ -7,7 +7,7 @@
 // block: (32, WARPS), a warp a pixel; grid: ceil(n_pixels / WARPS)
 // macros, from gpucells/ops/seeds.py: WARPS, and REACH, half the side of the neighbourhood
 #include "finite.cuh"
-#include "warp.cuh"
+#include "warp_sum.cuh"
 
 extern "C" __global__ void __launch_bounds__(256) seed_pixels(
     const float* __restrict__ movie, const bool* __restrict__ inside, const long long* __restrict__ pixels,
@@ -27,8 +27,8 @@ extern "C" __global__ void __launch_bounds__(256) seed_pixels(
     }
   }
   for (int by = 16; by > 0; by /= 2) {
-    const float other = __shfl_xor_sync(ALL_LANES, top, by);
-    const long long at = __shfl_xor_sync(ALL_LANES, best, by);
+    const float other = __shfl_xor_sync(0xffffffffu, top, by);
+    const long long at = __shfl_xor_sync(0xffffffffu, best, by);
     if (other > top || (other == top && at < best)) {  // of equally bright frames the first
       top = other;
       best = at;

@@ -1,6 +1,6 @@
 // What a block of BLOCK_WARPS full warps works out together. Every thread must call; all get the same answer, and the
 // same in every run: threads add in a fixed order, atomics count integers. Threads are numbered along x first.
-#include "warp.cuh"
+#include "warp_sum.cuh"
 #define BLOCK_WARPS 8
 
 __device__ __forceinline__ int thread_of_block() { return (int)(threadIdx.y * blockDim.x + threadIdx.x); }
@@ -18,7 +18,7 @@ __device__ __forceinline__ float block_sum(float value) {
 
 __device__ __forceinline__ float block_max(float value) {
   __shared__ float part[BLOCK_WARPS];
-  for (int by = 16; by > 0; by /= 2) value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, by));
+  for (int by = 16; by > 0; by /= 2) value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, by));
   if (thread_of_block() % 32 == 0) part[thread_of_block() / 32] = value;
   __syncthreads();
   value = part[0];
@@ -33,7 +33,7 @@ __device__ __forceinline__ int block_scan(int value, int* total) {
   const int lane = thread_of_block() % 32, warp = thread_of_block() / 32;
   int upto = value;
   for (int by = 1; by < 32; by *= 2) {
-    const int below = __shfl_up_sync(ALL_LANES, upto, by);
+    const int below = __shfl_up_sync(0xffffffffu, upto, by);
     if (lane >= by) upto += below;
   }
   if (lane == 31) part[warp] = upto;
