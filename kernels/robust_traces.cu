@@ -4,13 +4,13 @@
 // All arrays by frame are in blocks of WARP frames, (n_blocks, n_rows, WARP): a lane is a frame, lanes never meet, and a
 // warp reads and writes 128 bytes. Nothing is added up in an order that depends on the run: same input, same bits.
 //
-// Per sample of the movie and step: 4 bytes; 22 flops for the field and the loss, 7 for a footprint that covers the
-// pixel and 8 for its curvature with the field, 3 for a pair; of shared memory nothing where at most two footprints
-// cover the pixel, but at the end of a run of such pixels. At 512 x 512 x 5000 with 2000 cells of 150 px and nodes 20 px
-// apart: 5.2 GB of movie, some 80,000 partial sums a frame, written and read once: 3.2 GB; 25,000 sums a frame: .5 GB
-// written, and read twice in each sweep of the descent. Floor of a step at 3 TB/s: 1.7 ms for the movie, 2.9 ms with
-// the sums, .3 ms more for each sweep; 1.3e9 samples x 45 flops are 1.2 ms at 50 TF. So sum_pixels is bound by memory and,
-// not far below, by issued instructions; solve_step by memory and latency.
+// Per sample of the movie and step: 4 bytes; 22 flops for the field and the loss, 11 for a footprint that covers the
+// pixel, 3 for a pair; no shared memory where at most two footprints cover the pixel, but at the end of a run of such
+// pixels. 512 x 512 x 5000 with 2000 random cells of 145 px and nodes 21 px apart: 5.2 GB of movie; 52,000 partial sums
+// a frame, written and read once, 2.1 GB; 25,000 sums a frame, written, .5 GB; then .8 GB of them in each sweep of the
+// descent. Floor of a step at 3 TB/s: 1.7 ms for the movie, 2.6 ms with the sums, .3 ms more for each sweep; 1.3e9
+// samples of 36 flops are 1 ms at 50 TF. So sum_pixels is bound by memory and, not far below, by issued instructions;
+// solve_step by memory and latency, and where it takes more than ten sweeps it is the longer part.
 // What a faster one would do: wider tiles of several warps (fewer partial sums), curvatures in bfloat16 for the sweeps
 // (an inexact step is still a step), skipping components that no longer change.
 //
@@ -19,8 +19,9 @@
 #include "robust_tile.cuh"
 
 // A warp has a tile and WARP frames, and no other warp writes what it writes. The sums are in dynamic shared memory,
-// shared_rows rows of WARP floats a warp, and copied at the end; those of crowded tiles, and all where kappa has a scale,
-// are in global memory from the start, each lane adding to numbers of its own.
+// shared_rows rows of WARP floats a warp, 96 at most, and copied at the end. A tile is crowded where a pixel alone needs
+// more (9 footprints with a field, 12 without): its sums, and all where kappa has a scale, are in global memory from the
+// start, each lane adding to numbers of its own, which is slow and has no limit.
 // grid: (n_listed, ceil(n_blocks of the launch / WARPS)), block: (WARP, WARPS)
 extern "C" __global__ void __launch_bounds__(128, 5) sum_pixels(
     const float* __restrict__ movie, long long n_pixels, long long n_frames, long long first_frame,
