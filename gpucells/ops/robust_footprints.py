@@ -8,6 +8,8 @@ with the loss and the Newton method of :mod:`gpucells.ops.robust_traces`, its sa
 footprint grows into starts at nothing, with all its bright frames above ``kappa``. Here the small problems are dense,
 one row of the movie each; frames in which none of a pixel's cells has any light say nothing and are left out, the
 others are read once and kept in the cache for all steps.
+
+A movie on a GPU goes to :mod:`gpucells.ops.robust_footprints_cuda`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
+from array_api_compat import is_cupy_array
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -267,14 +270,30 @@ def robust_footprints(
     scipy.sparse.csr_array
         ``(n_cells, n_pixels)`` float32, zeros dropped.
     """
-    n_cells = start.shape[0]
     by_pixel = sparse.csc_array(start)
+    if by_pixel.nnz == 0:
+        return sparse.csr_array(start.shape, dtype=np.float32)
+    solve = _solve_here
+    if is_cupy_array(movie):
+        from gpucells.ops.robust_footprints_cuda import solve_on_device
+
+        solve = solve_on_device
+    values = solve(
+        movie, traces, by_pixel, kappa, known=known or Known.none(*movie.shape), offset=offset, penalty=penalty,
+        n_steps=n_steps, tolerance=tolerance,
+    )  # fmt: skip
+    solved = sparse.csr_array(sparse.csc_array((values, by_pixel.indices, by_pixel.indptr), shape=start.shape))
+    solved.eliminate_zeros()
+    return solved
+
+
+def _solve_here(
+    movie: Float32, traces: Float32, by_pixel: sparse.csc_array, kappa: Float32, *, known: Known,
+    offset: Float32 | None, penalty: Float32 | float, n_steps: int, tolerance: float,
+) -> Float32:  # fmt: skip
     counts = np.diff(by_pixel.indptr)
     pixels = np.flatnonzero(counts)
-    if len(pixels) == 0:
-        return sparse.csr_array(start.shape, dtype=np.float32)
-    known = known or Known.none(*movie.shape)
-    values = _solve(
+    values: Float32 = _solve(
         movie,
         np.zeros(movie.shape[0], np.float32) if offset is None else np.ascontiguousarray(offset, np.float32),
         known.arrays(),
@@ -282,7 +301,7 @@ def robust_footprints(
         np.concatenate([[0], np.cumsum(np.count_nonzero(traces, axis=1))]),
         np.nonzero(traces)[1].astype(np.uint32),
         np.einsum("kt,kt->k", traces, traces).astype(np.float32),
-        np.broadcast_to(np.asarray(penalty, np.float32), n_cells).copy(),
+        np.broadcast_to(np.asarray(penalty, np.float32), by_pixel.shape[0]).copy(),
         pixels,
         np.concatenate([[0], np.cumsum(counts[pixels])]),
         by_pixel.indices.astype(np.int32),
@@ -292,6 +311,4 @@ def robust_footprints(
         np.float32(tolerance),
         int(counts.max()),
     )
-    solved = sparse.csr_array(sparse.csc_array((values, by_pixel.indices, by_pixel.indptr), shape=start.shape))
-    solved.eliminate_zeros()
-    return solved
+    return values
