@@ -1,0 +1,59 @@
+"""EXTRACT with the movie on a GPU beside the CPU: the same cells, whatever memory there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from emulator.stand_in.install import installed
+
+import gpucells
+from gpucells.device import discover
+from gpucells.errors import DeviceMemoryError
+from gpucells.model.cells import Cells
+from gpucells.postprocess.match import match_cells
+from gpucells.tiles import plan
+
+SHAPE = (90, 40, 72)
+CHOSEN = {"cell_diameter_px": 8.0, "frame_rate_hz": 10.0}
+SETTINGS = {"downsample_time_by": 1, "max_iter": 2}
+
+
+@pytest.fixture(scope="module")
+def movie() -> np.ndarray:
+    kinds = {"n_cells": 7, "cell_diameter_px": 8.0, "snr": 12.0}
+    return gpucells.simulate_movie("two_photon", shape=SHAPE, seed=4, **kinds).movie
+
+
+@pytest.fixture(scope="module")
+def on_cpu(movie: np.ndarray) -> Cells:
+    return gpucells.extract_cells(movie, settings=SETTINGS, **CHOSEN)
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch, emulator: None) -> Any:
+    """Let a run choose the stand-in; returns the context manager that installs it."""
+    monkeypatch.setattr(plan, "choose_device", lambda name: name)
+    return installed
+
+
+def require_the_same_cells(first: Cells, second: Cells) -> None:
+    one, other = first.accepted_only(), second.accepted_only()
+    pairs = match_cells(one, other).pairs
+    assert len(pairs) == one.n_cells == other.n_cells > 3
+    correlation = [np.corrcoef(one.traces[i], other.traces[j])[0, 1] for i, j in pairs]
+    assert min(correlation) > 0.99
+    a, b = one.footprints[pairs[:, 0]].toarray(), other.footprints[pairs[:, 1]].toarray()
+    assert ((a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min() > 0.98
+
+
+@pytest.mark.parametrize("order", [0, 2])
+def test_a_movie_that_fits(stand_in: Any, movie: np.ndarray, on_cpu: Cells, order: int) -> None:
+    with stand_in(order=order, vram_bytes=256 << 20) as cupy:
+        found = gpucells.extract_cells(movie, settings=SETTINGS, device="cuda:0", **CHOSEN)
+        assert cupy.machine.counts["launches"] > 100
+    assert found.provenance.device.startswith("cuda:0")
+    assert not found.provenance.warnings
+    require_the_same_cells(on_cpu, found)
