@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpucells.device.arrays import to_host
+from gpucells.device.budget import device_budget_bytes
 from gpucells.device.kernels import Array, Define, Kernel, Scalar
 from gpucells.ops.overlap_graph import OverlapGraph
 from gpucells.ops.pixel_tiles import MOST_ROWS, RUN_FACTS, PixelTiles
@@ -24,8 +25,8 @@ Int32 = NDArray[np.int32]
 
 WARP, WARPS = 32, 4  # frames a warp; warps a block
 FRAMES, ROWS = 8, 32  # frames whose step a block solves, each row of a memory's sector; components at once
-PARTIAL_BYTES = 256 << 20  # of partial sums: enough frames at once to fill any GPU
-FREE_SHARE = 0.5  # of the free memory that a chunk of frames may take
+PARTIAL_BYTES = 256 << 20  # of partial sums at most: enough frames at once to fill any GPU
+FREE_SHARE = 0.5  # of what arrays may take: for a chunk of frames, the partial sums included
 MOST_BLOCKS = 65535  # of an axis of the grid
 
 _MACROS = (Define("WARP", (WARP,)), Define("WARPS", (WARPS,)), Define("FRAMES", (FRAMES,)), Define("ROWS", (ROWS,)),
@@ -141,20 +142,15 @@ def solve_on_device(
     n_frames = movie.shape[1]
     traces, loss = np.empty((graph.n_components, n_frames), np.float32), np.empty(n_frames, np.float32)
     per_block = solver.bytes_per_block(kappa_scale is not None)
-    n_chunk = WARP * max(1, int(_free_bytes() * FREE_SHARE - PARTIAL_BYTES) // per_block)
+    room = int(FREE_SHARE * device_budget_bytes(f"cuda:{movie.device.id}"))
+    of_partial = min(PARTIAL_BYTES, room // 4)
+    n_chunk = WARP * max(1, (room - of_partial) // per_block)
     for first in range(0, n_frames, n_chunk):
         some = slice(first, min(first + n_chunk, n_frames))
         begin = None if start is None else start[:, some]
         scale = None if kappa_scale is None else kappa_scale[:, some]
-        traces[:, some], loss[some] = solver.solve(first, some.stop - first, begin, scale)
+        traces[:, some], loss[some] = solver.solve(first, some.stop - first, begin, scale, of_partial)
     return traces, loss
-
-
-def _free_bytes() -> int:
-    """Bytes of the current device that an array may take: free ones, and those that CuPy's pool has set aside."""
-    import cupy
-
-    return int(cupy.cuda.Device().mem_info[0]) + int(cupy.get_default_memory_pool().free_bytes())
 
 
 class _Solver:
@@ -200,8 +196,8 @@ class _Solver:
         """Bytes of all arrays but the partial sums, for a block of frames; a start exists twice for a while."""
         return 4 * WARP * (self.n_sums + (7 if scaled else 5) * self.n_components + self.tiles.n_tiles + 4)
 
-    def solve(self, first: int, n_frames: int, start: Any, scale: Any) -> tuple[Float32, Float32]:
-        """Solve some frames."""
+    def solve(self, first: int, n_frames: int, start: Any, scale: Any, of_partial: int) -> tuple[Float32, Float32]:
+        """Solve some frames, with that many bytes for partial sums, or what a block of frames needs."""
         xp, rules, n_blocks = self.xp, self.rules, -(-n_frames // WARP)
         begin = np.zeros((self.n_components, n_frames), np.float32) if start is None else start
         x = xp.maximum(self._by_block(begin), self.of_graph["lower"][None, :, None])
@@ -214,7 +210,7 @@ class _Solver:
         best, step = xp.zeros_like(x), xp.empty_like(x)
         best_loss = xp.full((n_blocks, WARP), rules.far)
         scales = xp.zeros((0, 0, WARP), np.float32) if scale is None else self._by_block(scale)
-        room = max(1, PARTIAL_BYTES // max(1, 4 * WARP * self.tiles.n_partial))
+        room = max(1, of_partial // max(1, 4 * WARP * self.tiles.n_partial))
         partial = xp.empty((min(n_blocks, room, MOST_BLOCKS), self.tiles.n_partial, WARP), np.float32)
         for iteration in range(rules.n_steps + 1):
             quadratic = rules.cold and iteration == 0 and rules.n_steps > 0

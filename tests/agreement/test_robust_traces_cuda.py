@@ -197,8 +197,13 @@ def test_chunks_give_the_same_bits(emulated_cupy: Any, monkeypatch: pytest.Monke
     parts, again = problem.solve(emulated_cupy, **options)
     np.testing.assert_array_equal(parts, whole)
     np.testing.assert_array_equal(again, loss)
+    copied = emulated_cupy.machine.counts["to_host"]
+    problem.solve(emulated_cupy, **options)
+    copied = emulated_cupy.machine.counts["to_host"] - copied
     monkeypatch.setattr(robust_traces_cuda, "FREE_SHARE", 0.0)
+    before = emulated_cupy.machine.counts["to_host"]
     parts, again = problem.solve(emulated_cupy, **options)
+    assert emulated_cupy.machine.counts["to_host"] - before == 3 * copied  # 70 frames are three blocks
     np.testing.assert_array_equal(parts, whole)
     np.testing.assert_array_equal(again, loss)
 
