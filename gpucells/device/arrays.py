@@ -46,7 +46,17 @@ def fft_of(array: Any) -> Any:
 
 
 def empty(shape: tuple[int, ...], dtype: Any, device: str) -> Any:
-    """Return an array to be filled: NumPy's for ``"cpu"``, otherwise CuPy's on the current device."""
+    """Return an array to be filled.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the array.
+    dtype : dtype
+        Of the array.
+    device : str
+        ``"cpu"`` for NumPy's, ``"cuda:N"`` for CuPy's on the current device.
+    """
     if device == "cpu":
         return np.empty(shape, dtype)
     import cupy

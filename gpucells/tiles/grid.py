@@ -15,8 +15,10 @@ Float32 = NDArray[np.float32]
 
 HALO_RADII = 5.0  # a cell on the core's edge reaches 2 radii, its neighbours and their halos 3 more
 BYTES_PER_SAMPLE = 5.0  # the tile's movie in float32, and a quarter for all that is small
-# On a GPU the same until one has been measured; where it is too little, tiles are split (gpucells.tiles.recovery).
+# On a GPU the same, and for each pixel some frames that are filtered at once, ten times over while the transforms run.
+# From the sizes of arrays, to be measured on one; where it is too little, tiles are split (gpucells.tiles.recovery).
 DEVICE_BYTES_PER_SAMPLE = 5.0
+DEVICE_BYTES_PER_PIXEL = 1600.0
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,18 @@ class Room:
         What a tile takes of it for each pixel and frame.
     option : str
         What the user gives to have more.
+    bytes_per_pixel : float
+        What it takes for each pixel on top.
     """
 
     n_bytes: int
     bytes_per_sample: float = BYTES_PER_SAMPLE
     option: str = "--memory"
+    bytes_per_pixel: float = 0.0
 
     def needed_bytes(self, n_pixels: int, n_frames: int) -> int:
         """Return what a tile takes, halo included."""
-        return math.ceil(n_pixels * n_frames * self.bytes_per_sample)
+        return math.ceil(n_pixels * (n_frames * self.bytes_per_sample + self.bytes_per_pixel))
 
 
 def cut(image_shape: tuple[int, int], n_rows: int, n_columns: int, halo_px: int) -> list[Tile]:

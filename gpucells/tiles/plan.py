@@ -19,7 +19,15 @@ from gpucells.preprocess.estimate import estimate
 from gpucells.preprocess.mask import check_mask
 from gpucells.settings import RunSettings
 from gpucells.tiles.frames import BLOCK_BYTES
-from gpucells.tiles.grid import BYTES_PER_SAMPLE, DEVICE_BYTES_PER_SAMPLE, HALO_RADII, Room, Tile, plan_tiles
+from gpucells.tiles.grid import (
+    BYTES_PER_SAMPLE,
+    DEVICE_BYTES_PER_PIXEL,
+    DEVICE_BYTES_PER_SAMPLE,
+    HALO_RADII,
+    Room,
+    Tile,
+    plan_tiles,
+)
 from gpucells.tiles.look import look_at
 
 Float32 = NDArray[np.float32]
@@ -166,7 +174,7 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
     device_room = None
     if device != "cpu":
         n_bytes = device_budget_bytes(device, run.device_memory_bytes)
-        device_room = Room(n_bytes, DEVICE_BYTES_PER_SAMPLE, "--device-memory")
+        device_room = Room(n_bytes, DEVICE_BYTES_PER_SAMPLE, "--device-memory", DEVICE_BYTES_PER_PIXEL)
     rooms = [Room(max(budget - RESERVED_BYTES, budget // 4)), *filter(None, [device_room])]
     tiles = plan_tiles(image_shape, movie.n_frames // factor, _halo_px(radius), *rooms)
     return Plan(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 from emulator.stand_in.install import installed
 
 import gpucells
-from gpucells.device import discover
 from gpucells.errors import DeviceMemoryError
 from gpucells.model.cells import Cells
 from gpucells.postprocess.match import match_cells
@@ -18,7 +16,7 @@ from gpucells.tiles import plan
 
 SHAPE = (90, 40, 72)
 CHOSEN = {"cell_diameter_px": 8.0, "frame_rate_hz": 10.0}
-SETTINGS = {"downsample_time_by": 1, "max_iter": 2}
+SETTINGS = {"downsample_time_by": 1, "max_iter": 3}
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +47,43 @@ def require_the_same_cells(first: Cells, second: Cells) -> None:
     assert ((a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min() > 0.98
 
 
+def on_device(movie: np.ndarray, **run: Any) -> Cells:
+    return gpucells.extract_cells(movie, settings=SETTINGS, device="cuda:0", **CHOSEN, **run)
+
+
 @pytest.mark.parametrize("order", [0, 2])
 def test_a_movie_that_fits(stand_in: Any, movie: np.ndarray, on_cpu: Cells, order: int) -> None:
     with stand_in(order=order, vram_bytes=256 << 20) as cupy:
-        found = gpucells.extract_cells(movie, settings=SETTINGS, device="cuda:0", **CHOSEN)
+        found = on_device(movie)
         assert cupy.machine.counts["launches"] > 100
     assert found.provenance.device.startswith("cuda:0")
     assert not found.provenance.warnings
     require_the_same_cells(on_cpu, found)
+
+
+def test_a_movie_that_needs_tiles(stand_in: Any, movie: np.ndarray, on_cpu: Cells) -> None:
+    limit = 5_000_000
+    with stand_in(vram_bytes=256 << 20) as cupy:
+        told: list[str] = []
+        found = on_device(movie, device_memory_bytes=limit, progress=lambda event: told.append(event.stage))
+        assert cupy.machine.gpus[0].peak_bytes <= limit
+    assert "refine, tile 2 of 2" in told
+    assert not found.provenance.warnings
+    require_the_same_cells(on_cpu, found)
+
+
+def test_a_tile_that_is_too_large_is_solved_in_halves(
+    stand_in: Any, movie: np.ndarray, on_cpu: Cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "DEVICE_BYTES_PER_PIXEL", 0)  # too little: the whole image seems to fit
+    with stand_in(vram_bytes=3_600_000):
+        found = on_device(movie)
+    (warning,) = found.provenance.warnings
+    assert "ran out of memory at a tile of 40 x 72 pixels" in warning
+    require_the_same_cells(on_cpu, found)
+
+
+def test_a_device_that_is_too_small_says_so(stand_in: Any, movie: np.ndarray) -> None:
+    with stand_in(vram_bytes=256 << 20), pytest.raises(DeviceMemoryError, match="smallest tile") as caught:
+        on_device(movie, device_memory_bytes=500_000)
+    assert "--device-memory" in caught.value.hint

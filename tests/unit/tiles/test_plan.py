@@ -98,16 +98,16 @@ def test_tiles_fit_the_memory(simulated) -> None:
 MIB = 1 << 20
 
 
-@pytest.mark.parametrize("emulated_settings", [{"vram_bytes": 4 * MIB}])
+@pytest.mark.parametrize("emulated_settings", [{"vram_bytes": 16 * MIB}])
 def test_tiles_fit_the_gpus_memory_too(simulated, emulated_cupy, monkeypatch) -> None:
     monkeypatch.setattr(plan_module, "choose_device", lambda request: "cuda:0")
     values, run = {"downsample_time_by": 2}, {"cell_diameter_px": 6, "memory_bytes": 2 * 10**9}
     whole = planned(simulated.movie, values, **run)
     assert len(whole.tiles) == 1
-    assert whole.lines()[-1] == "GPU memory  3,774,873 bytes at most; the largest tile takes 3,072,000 bytes"
-    tiled = planned(simulated.movie, values, **run, device_memory_bytes=2 * MIB)
+    assert whole.lines()[-1] == "GPU memory  15,099,494 bytes at most; the largest tile takes 9,625,600 bytes"
+    tiled = planned(simulated.movie, values, **run, device_memory_bytes=6 * MIB)
     assert len(tiled.tiles) == 4
-    assert tiled.lines()[-1] == "GPU memory  2,097,152 bytes at most; the largest tile takes 1,656,750 bytes"
+    assert tiled.lines()[-1] == "GPU memory  6,291,456 bytes at most; the largest tile takes 5,191,150 bytes"
     assert tiled.halo_px == 15
     assert tiled.record(RunSettings(device_memory_bytes=5))["run"]["device_memory_bytes"] == 5  # type: ignore[index]
     with pytest.raises(DeviceMemoryError, match="smallest tile") as caught:
