@@ -120,8 +120,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 @pytest.fixture
-def cuda_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discover, "HAS_CUDA_BODIES", True)
+def gpus_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discover, "TAKES_GPUS", True)
 
 
 def test_cpu_is_always_there(machine: Machine) -> None:
@@ -216,7 +216,7 @@ def test_visible_devices_without_cupy(
         (FakeNvml(("x",), (7, 0)), fake_cupy(), ("cupy-cuda12x",), "capability 7.0", "newer GPU"),
     ],
 )
-@pytest.mark.usefixtures("cuda_bodies")
+@pytest.mark.usefixtures("gpus_are_taken")
 def test_problems_come_with_their_mend(
     machine: Machine, caplog: pytest.LogCaptureFixture, nvml: Any, cupy: Any, packages: Any, message: str, hint: str
 ) -> None:
@@ -281,21 +281,20 @@ def test_nvml_that_fails_means_no_gpu(machine: Machine) -> None:
     assert [device.name for device in list_devices()] == ["cpu"]
 
 
-def test_this_version_computes_on_the_cpu(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_gpu_has_to_be_asked_for_by_name(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     machine(FakeNvml(("NVIDIA H100",)), fake_cupy(), ("cupy-cuda13x",))
-    with pytest.raises(DeviceError, match="this version computes on the CPU") as caught:
-        choose_device("cuda:0")
-    assert "cpu" in caught.value.hint
+    assert choose_device("cuda:0") == "cuda:0"
     with caplog.at_level(logging.INFO):
         assert choose_device("auto") == "cpu"
     (record,) = caplog.records
     assert record.levelno == logging.INFO
     assert "NVIDIA H100" in record.message
+    assert "--device cuda:0" in record.message
     assert choose_device("cpu") == "cpu"
 
 
-@pytest.mark.usefixtures("cuda_bodies")
-def test_choice_with_cuda_bodies(machine: Machine) -> None:
+@pytest.mark.usefixtures("gpus_are_taken")
+def test_choice_where_gpus_are_taken(machine: Machine) -> None:
     machine(FakeNvml(("a",)), fake_cupy(), ("cupy-cuda13x",))
     assert choose_device("auto") == choose_device("cuda") == choose_device("cuda:0") == "cuda:0"
     with pytest.raises(DeviceError, match="cuda:3 does not answer") as caught:
@@ -303,7 +302,7 @@ def test_choice_with_cuda_bodies(machine: Machine) -> None:
     assert "found: cpu, cuda:0" in caught.value.hint
 
 
-@pytest.mark.usefixtures("cuda_bodies")
+@pytest.mark.usefixtures("gpus_are_taken")
 def test_automatic_choice_without_a_gpu_warns_once(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     machine()
     assert choose_device() == choose_device() == "cpu"
