@@ -138,7 +138,7 @@ def _run(
         )  # fmt: skip
         traces, _ = final_traces(
             reading.movie, solver, components.traces, components.field, plan.factor, plan.settings.trace_output_option,
-            lambda done, total: clock.tell("traces", done, total, "frames"), plan.budget_bytes // 8, plan.device,
+            lambda done, total: clock.tell("traces", done, total, "frames"), plan.block_bytes, plan.device,
         )  # fmt: skip
     with clock.stage("assemble"):
         record = plan.record(run)

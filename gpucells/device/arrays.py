@@ -45,6 +45,15 @@ def fft_of(array: Any) -> Any:
     return fft
 
 
+def namespace_on(device: str) -> Any:
+    """Return ``numpy`` for ``"cpu"``, ``cupy`` for ``"cuda:N"``."""
+    if device == "cpu":
+        return np
+    import cupy
+
+    return cupy
+
+
 def empty(shape: tuple[int, ...], dtype: Any, device: str) -> Any:
     """Return an array to be filled.
 
@@ -57,11 +66,7 @@ def empty(shape: tuple[int, ...], dtype: Any, device: str) -> Any:
     device : str
         ``"cpu"`` for NumPy's, ``"cuda:N"`` for CuPy's on the current device.
     """
-    if device == "cpu":
-        return np.empty(shape, dtype)
-    import cupy
-
-    return cupy.empty(shape, dtype)
+    return namespace_on(device).empty(shape, dtype)
 
 
 def to_device(array: Any, device: str) -> Any:

@@ -14,6 +14,7 @@ from gpucells.tiles.frames import blocks, blocks_within, frames_per_block, sent_
 
 Float32 = NDArray[np.float32]
 
+DEVICE_BLOCKS = 4  # of the solver's blocks of frames at once on a GPU: half a gigabyte at 512 x 512
 SAMPLE_LENGTH, SAMPLES = 128, 12  # frames that the bound of a trace is taken from: its quantile is known to 3 %
 
 
@@ -89,7 +90,8 @@ def final_traces(
     start = stretch(traces, factor, n_frames)
     smooth, slow = solver.denoise(field, factor)
     smooth = stretch(smooth, factor, n_frames)
-    length = frames_per_block(movie, multiple=128 * get_num_threads(), most_bytes=block_bytes)  # 128: the solver's own
+    at_once = get_num_threads() if device == "cpu" else DEVICE_BLOCKS
+    length = frames_per_block(movie, multiple=128 * at_once, most_bytes=block_bytes)  # 128: the solver's own block
     n_passes = 1
     if not slow:  # the background moves within an averaged frame: solve it at the full rate
         n_passes = 2

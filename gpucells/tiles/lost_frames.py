@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpucells.device.budget import on_device
 from gpucells.device.stage_clock import StageClock
 from gpucells.errors import InputError
 from gpucells.model.cells import Cells
@@ -147,11 +148,13 @@ def read_movie(movie: Movie, method: str, run: RunSettings, values: dict[str, An
 def _read(movie: Movie, method: str, run: RunSettings, values: dict[str, Any], clock: StageClock) -> Reading:
     with clock.stage("look at the movie"):
         plan = make_plan(movie, method, run, values)
-    with clock.stage("read movie"):
+    with clock.stage("read movie"), on_device(plan.device, run.device_memory_bytes):
         working, summary = ingest(
             movie,
             plan.tiles,
             plan.factor,
             lambda done, total: clock.tell("read movie", done, total, "frames"),
+            plan.device,
+            plan.block_bytes,
         )
     return Reading(movie, movie, summary.lost, plan, working, summary)

@@ -80,6 +80,12 @@ class Plan:
     warnings: tuple[str, ...]
 
     @property
+    def block_bytes(self) -> int:
+        """Size of a block of frames (float32) that may not be exceeded."""
+        on_host = self.budget_bytes // 8
+        return on_host if self.device_room is None else min(on_host, self.device_room.n_bytes // 16)
+
+    @property
     def halo_px(self) -> int:
         """Width of the tiles' halos."""
         return _halo_px(self.radius_px)

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpucells.device.arrays import empty, namespace_of
+from gpucells.device.arrays import empty, namespace_of, namespace_on, to_host
+from gpucells.device.budget import free_pools, is_out_of_memory
 from gpucells.errors import InputError, ResultFileError
 from gpucells.model.movie import Movie
 from gpucells.ops.fold_frames import PixelSummary, as_native, fold_frames, frame_profiles
-from gpucells.tiles.frames import BLOCK_BYTES, blocks, frames_per_block
+from gpucells.tiles.frames import BLOCK_BYTES, blocks, frames_per_block, sent_to
 from gpucells.tiles.grid import Tile
 
 Float32 = NDArray[np.float32]
@@ -72,18 +73,36 @@ class WorkingMovie:
         Boxes that are kept apart.
     factor : int
         Frames averaged into one; a remainder at the end is left out.
+    device : str
+        Where frames are averaged, and the whole image is kept if it is the one tile; a GPU must be the current one.
+    block_bytes : int, optional
+        Size (float32) of a block of frames that may not be exceeded.
     """
 
-    def __init__(self, movie: Movie, tiles: list[Tile], factor: int) -> None:
+    def __init__(
+        self, movie: Movie, tiles: list[Tile], factor: int, device: str = "cpu", block_bytes: int | None = None
+    ) -> None:
+        self.device = device
+        self.block_frames = frames_per_block(movie, factor, most_bytes=block_bytes) // factor * factor or factor
         self.tiles, self.n_frames, self.factor = tiles, movie.n_frames // factor, factor
         self._movie = movie
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._array: Float32 | None = None
+        self._array: Any = None
         self._lengths: list[int] = []  # averaged frames of each block in the scratch files
         if len(tiles) == 1:
-            self._array = np.empty((*tiles[0].shape, self.n_frames), np.float32)
+            self._array = self._room((*tiles[0].shape, self.n_frames))
         else:
             self._folder = tempfile.TemporaryDirectory(prefix="gpucells-", ignore_cleanup_errors=True)
+
+    def _room(self, shape: tuple[int, ...]) -> Any:
+        """Return memory for the whole image: the device's, the host's where that has none (tiles are then split)."""
+        try:
+            return empty(shape, np.float32, self.device)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        free_pools(self.device)
+        return np.empty(shape, np.float32)
 
     def __enter__(self) -> WorkingMovie:
         return self
@@ -104,18 +123,31 @@ class WorkingMovie:
         return Path(self._folder.name) / f"tile_{index}.f32"
 
     def put(self, first: int, frames: NDArray[Any], summary: PixelSummary) -> None:
-        """Average and store frames ``(n, height, width)`` of any type from averaged frame ``first`` on, in order.
+        """Average and store frames from averaged frame ``first`` on, in order.
+
+        Parameters
+        ----------
+        first : int
+            Where they go.
+        frames : array
+            ``(n, height, width)`` of any real type, on the device.
+        summary : PixelSummary
+            Brought up to date, on the device.
 
         Raises
         ------
         ResultFileError
             The scratch folder has no room.
         """
-        if self._array is not None:
+        if self._array is not None and namespace_of(self._array) is namespace_of(frames):
             fold_frames(frames, self.factor, self._array.reshape(-1, self.n_frames), first, summary)
             return
-        block = np.empty((frames[0].size, len(frames) // self.factor), np.float32)
-        fold_frames(frames, self.factor, block, 0, summary)
+        folded = empty((frames[0].size, len(frames) // self.factor), np.float32, self.device)
+        fold_frames(frames, self.factor, folded, 0, summary)
+        block = to_host(folded)
+        if self._array is not None:
+            self._array.reshape(-1, self.n_frames)[:, first : first + block.shape[1]] = block
+            return
         self._lengths.append(block.shape[1])
         image = block.reshape(*frames.shape[1:], -1)
         try:
@@ -142,10 +174,11 @@ class WorkingMovie:
         Returns
         -------
         array
-            ``(height, width, n_frames)`` float32 on that device. The whole image, on the host, is handed out as it is:
-            later the source is read again.
+            ``(height, width, n_frames)`` float32 on that device. The whole image, where it is there already, is handed
+            out as it is: later the source is read again.
         """
-        if device == "cpu" and self._array is not None and tile == self.tiles[0]:
+        here = self._array is not None and namespace_of(self._array) is namespace_on(device)
+        if here and tile == self.tiles[0]:
             array, self._array = self._array, None
             return array
         movie = empty((*tile.shape, self.n_frames), np.float32, device)
@@ -186,7 +219,7 @@ class WorkingMovie:
         """Average the whole source once more."""
         xp = namespace_of(result)
         seen = PixelSummary.empty(box.n_pixels, xp)
-        for some, frames in blocks(self._movie, frames_per_block(self._movie, self.factor)):
+        for some, frames in blocks(self._movie, self.block_frames):
             part = xp.asarray(as_native(frames[:, box.rows, box.columns]))
             fold_frames(part, self.factor, result.reshape(-1, self.n_frames), some.start // self.factor, seen)
 
@@ -204,7 +237,12 @@ class WorkingMovie:
 
 
 def ingest(
-    movie: Movie, tiles: list[Tile], factor: int, report: Callable[[float, float], None]
+    movie: Movie,
+    tiles: list[Tile],
+    factor: int,
+    report: Callable[[float, float], None],
+    device: str = "cpu",
+    block_bytes: int | None = None,
 ) -> tuple[WorkingMovie, Summary]:
     """Read the movie once: average it in time, tile by tile, and summarise it.
 
@@ -218,6 +256,10 @@ def ingest(
         Frames averaged into one.
     report : callable
         Told frames done and total.
+    device : str
+        Where frames are averaged; a GPU must be the current one.
+    block_bytes : int, optional
+        Size (float32) of a block of frames that may not be exceeded.
 
     Returns
     -------
@@ -230,7 +272,7 @@ def ingest(
     InputError
         No pixel varies and is finite in every frame, although none is lost.
     """
-    working = WorkingMovie(movie, tiles, factor)
+    working = WorkingMovie(movie, tiles, factor, device, block_bytes)
     try:
         return working, _read_once(movie, working, report)
     except BaseException:
@@ -240,30 +282,31 @@ def ingest(
 
 def _read_once(movie: Movie, working: WorkingMovie, report: Callable[[float, float], None]) -> Summary:
     shape = (movie.height, movie.width)
-    seen = PixelSummary.empty(shape[0] * shape[1])
-    empty = [np.zeros(0, np.int64)]
+    xp = namespace_on(working.device)
+    seen = PixelSummary.empty(shape[0] * shape[1], xp)
+    lost_in = [np.zeros(0, np.int64)]
     profiles = np.full(shape[0], np.inf), np.full(shape[1], np.inf)
-    for some, frames in blocks(movie, frames_per_block(movie, working.factor)):
+    for some, frames in sent_to(working.device, blocks(movie, working.block_frames)):
         if frames.dtype.kind == "f":
-            empty.append(some.start + np.flatnonzero(~np.isfinite(frames).any(axis=(1, 2))))
+            lost_in.append(some.start + np.flatnonzero(~to_host(xp.isfinite(frames).any(axis=(1, 2)))))
         for profile, of_frames in zip(profiles, frame_profiles(frames), strict=True):
-            np.minimum(profile, of_frames.min(axis=0), out=profile)
+            np.minimum(profile, to_host(of_frames.min(axis=0)), out=profile)
         working.put(some.start // working.factor, frames, seen)
         report(some.stop, movie.n_frames)
-    maximum, minimum = seen.maximum.reshape(shape), seen.minimum.reshape(shape)
-    inside = (maximum > minimum) & ~seen.broken.reshape(shape)
+    total, maximum, minimum, broken = (
+        to_host(image).reshape(shape) for image in (seen.total, seen.maximum, seen.minimum, seen.broken)
+    )
+    inside = (maximum > minimum) & ~broken
     for axis, profile in enumerate(profiles):
         lost = registration_border(profile)
         inside[(slice(None),) * axis + (lost,)] = False
-    lost_frames = np.concatenate(empty)
+    lost_frames = np.concatenate(lost_in)
     if not inside.any() and not len(lost_frames):
         raise InputError(
             f"{movie.source}: no pixel varies and is finite in all {movie.n_frames} frames",
             "drop the frames that are NaN or infinite in part, or fill them with their neighbours",
         )
-    return Summary(
-        (seen.total.reshape(shape) / movie.n_frames).astype(np.float32), maximum, minimum, inside, lost_frames
-    )
+    return Summary((total / movie.n_frames).astype(np.float32), maximum, minimum, inside, lost_frames)
 
 
 def registration_border(profile: NDArray[np.floating]) -> NDArray[np.bool_]:

@@ -87,3 +87,20 @@ def test_a_device_that_is_too_small_says_so(stand_in: Any, movie: np.ndarray) ->
     with stand_in(vram_bytes=256 << 20), pytest.raises(DeviceMemoryError, match="smallest tile") as caught:
         on_device(movie, device_memory_bytes=500_000)
     assert "--device-memory" in caught.value.hint
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["two_photon", "one_photon"])
+def test_a_card_finds_the_cpus_cells(kind: str) -> None:
+    from gpu_evidence import watched
+
+    cupy = pytest.importorskip("cupy")
+    movie = gpucells.simulate_movie(kind, shape=(1000, 128, 128), seed=3).movie
+    chosen = {"preset": kind, "cell_diameter_px": 14.0, "frame_rate_hz": 10.0}
+    with watched(cupy):
+        found = gpucells.extract_cells(movie, device="cuda:0", **chosen).accepted_only()
+    wanted = gpucells.extract_cells(movie, device="cpu", **chosen).accepted_only()
+    pairs = match_cells(wanted, found).pairs
+    assert 2 * len(pairs) / (wanted.n_cells + found.n_cells) >= 0.98
+    correlation = [np.corrcoef(wanted.traces[i], found.traces[j])[0, 1] for i, j in pairs]
+    assert np.median(correlation) >= 0.99

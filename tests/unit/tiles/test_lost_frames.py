@@ -91,7 +91,11 @@ def test_nothing_is_left_behind_where_too_many_are_lost(samples, as_movie, scrat
     movie = samples.astype(np.float32)
     movie[:30] = np.nan
     halves = cut((24, 30), 1, 2, 4)
-    monkeypatch.setattr(module, "make_plan", lambda *_: SimpleNamespace(tiles=halves, factor=1, warnings=()))
+    monkeypatch.setattr(
+        module,
+        "make_plan",
+        lambda *_: SimpleNamespace(tiles=halves, factor=1, device="cpu", block_bytes=None, warnings=()),
+    )
     with pytest.raises(InputError, match="30 of 43"):
         read_movie(as_movie(movie), "extract", RunSettings.from_values({}), {}, StageClock(silent, "cpu"))
     assert not list(scratch.iterdir())

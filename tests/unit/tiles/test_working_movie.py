@@ -219,3 +219,23 @@ def test_a_full_disk_is_said(samples, as_movie, scratch) -> None:
     with pytest.raises(ResultFileError, match="cannot write scratch files of") as caught:
         ingest(movie, cut((240, 300), 1, 2, 4), 1, vanish)
     assert "TMPDIR" in caught.value.hint
+
+
+@pytest.mark.parametrize("n_columns", [1, 2])
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_a_device_averages_as_the_host(samples, as_movie, cupy_in_any_order, n_columns, dtype) -> None:
+    movie = samples.astype(dtype)
+    if dtype == "float32":
+        movie[3, 2, 1], movie[5] = np.nan, np.inf
+    tiles = cut(SHAPE, 1, n_columns, 4)
+    read = {}
+    for device in ("cpu", "cuda:0"):
+        working, summary = ingest(as_movie(movie), tiles, 2, ignore, device, block_bytes=4 * 8 * 24 * 30)
+        assert working.block_frames == 8
+        with working:
+            read[device] = [to_host(working.take(tile, device)) for tile in tiles], summary
+    (found, of_device), (wanted, of_host) = read["cuda:0"], read["cpu"]
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for name, image in vars(of_host).items():
+        np.testing.assert_array_equal(getattr(of_device, name), image)
