@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
+from scipy import sparse
 
 Float32 = NDArray[np.float32]
 
@@ -38,19 +39,11 @@ class Patches:
     @classmethod
     def of(cls, footprints: sparse.csr_array, image_shape: tuple[int, int], side: int) -> Patches:
         """Cut ``(n_cells, n_pixels)`` footprints into windows centred on their centroids; what does not fit is lost."""
-        n_cells, width = footprints.shape[0], image_shape[1]
-        corners = np.empty((n_cells, 2), np.int64)
-        images = np.zeros((n_cells, side, side), np.float32)
-        for cell in range(n_cells):
-            some = slice(footprints.indptr[cell], footprints.indptr[cell + 1])
-            rows, columns = np.divmod(footprints.indices[some], width)
-            values = footprints.data[some]
-            total = max(float(values.sum()), 1e-12)
-            centre = np.rint([rows @ values / total, columns @ values / total]).astype(np.int64)
-            corners[cell] = centre - side // 2
-            u, v = rows - corners[cell, 0], columns - corners[cell, 1]
-            fits = (u >= 0) & (u < side) & (v >= 0) & (v < side)
-            images[cell, u[fits], v[fits]] = values[fits]
+        corners, cells, rows, columns = _place_windows(footprints, image_shape[1], side)
+        images = np.zeros((footprints.shape[0], side, side), np.float32)
+        u, v = rows - corners[cells, 0], columns - corners[cells, 1]
+        fits = (u >= 0) & (u < side) & (v >= 0) & (v < side)
+        images[cells[fits], u[fits], v[fits]] = footprints.data[fits]
         return cls(corners, images, image_shape)
 
     def pixels(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -87,6 +80,24 @@ class Patches:
         return Patches(self.corners, np.ascontiguousarray(images, np.float32), self.image_shape)
 
 
+def window_corners(footprints: sparse.csr_array, image_width: int, side: int) -> NDArray[np.int64]:
+    """Return the ``(n_cells, 2)`` corners that :meth:`Patches.of` gives windows of that side, without cutting them."""
+    return _place_windows(footprints, image_width, side)[0]
+
+
+def _place_windows(
+    footprints: sparse.csr_array, image_width: int, side: int
+) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
+    """Corner of each cell's window, and cell, row and column of each entry."""
+    n_cells = footprints.shape[0]
+    cells = np.repeat(np.arange(n_cells), np.diff(footprints.indptr))
+    rows, columns = np.divmod(footprints.indices, np.int32(image_width))
+    total = np.maximum(np.bincount(cells, footprints.data, n_cells), 1e-12)
+    centres = [np.bincount(cells, along * footprints.data, n_cells) / total for along in (rows, columns)]
+    corners = np.rint(np.stack(centres, axis=1)).astype(np.int64) - side // 2
+    return corners, cells, rows, columns
+
+
 def disk(radius: float) -> NDArray[np.bool_]:
     """Return a filled circle ``(side, side)``, ``side`` odd, of the pixels within ``radius`` + .3 (px) of its centre.
 
@@ -98,10 +109,31 @@ def disk(radius: float) -> NDArray[np.bool_]:
 
 
 def grow(masks: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
-    """Dilate each of ``(n_cells, side, side)`` masks by a disk."""
+    """Dilate each of ``(n_cells, side, side)`` masks by a disk.
+
+    A row of the disk is a run: masks are widened a pixel at a time, and as soon as they are as wide as a row, added at
+    its height. All masks are one line of bytes, between margins that keep them apart, so a shift is one vector
+    instruction for many pixels: a tenth of the time of ``scipy.ndimage.binary_dilation``.
+    """
     if len(masks) == 0:
         return masks
-    return np.asarray(ndimage.binary_dilation(masks, structure=disk(radius)[None]))
+    shape = disk(radius)
+    reach = len(shape) // 2
+    padded = np.pad(masks, ((0, 0), (reach, reach), (reach, reach)))
+    line, pitch = padded.ravel(), padded.shape[2]
+    wide, grown = line.copy(), np.zeros_like(line)
+    for half_width in range(reach + 1):
+        _add_shifted(wide, line, half_width)
+        for height in np.flatnonzero(shape[reach:].sum(axis=1) == 2 * half_width + 1):
+            _add_shifted(grown, wide, int(height) * pitch)
+    inner = slice(reach, reach + masks.shape[1])
+    return grown.reshape(padded.shape)[:, inner, inner]
+
+
+def _add_shifted(total: NDArray[np.bool_], line: NDArray[np.bool_], by: int) -> None:
+    """Add a line to another, shifted both ways."""
+    total[by:] |= line[: len(line) - by]
+    total[: len(line) - by] |= line[by:]
 
 
 @numba.njit(cache=True, parallel=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from reference.planted import footprints
+from reference.windows import cut_windows
 from scipy import ndimage, sparse
 
-from gpucells.ops.patches import Patches, disk, grow, keep_peak_component
+from gpucells.ops.patches import Patches, disk, grow, keep_peak_component, window_corners
 
 SHAPE = (20, 33)
 
@@ -71,7 +72,7 @@ def test_a_disk_is_odd_and_symmetric(radius: float, side: int, area: int) -> Non
     np.testing.assert_array_equal(found, found[::-1])
 
 
-@pytest.mark.parametrize("radius", [0, 1, 3])
+@pytest.mark.parametrize("radius", [0, 1, 2.5, 3, 20])
 def test_growing_is_dilation_of_each_alone(radius: int) -> None:
     masks = np.random.default_rng(0).random((4, 15, 15)) < 0.03
     grown = grow(masks, radius)
@@ -95,3 +96,16 @@ def test_only_what_touches_the_peak_is_kept() -> None:
     once = images.copy()
     keep_peak_component(images)
     np.testing.assert_array_equal(images, once)
+
+
+@pytest.mark.parametrize("side", [1, 5, 12, 45])
+def test_windows_are_those_cut_cell_by_cell(side: int) -> None:
+    rng = np.random.default_rng(2)
+    images = (rng.random((9, *SHAPE)) * (rng.random((9, *SHAPE)) < rng.random((9, 1, 1)) ** 3)).astype(np.float32)
+    images[4] = 0
+    cells = sparse.csr_array(images.reshape(9, -1))
+    corners, windows = cut_windows(images, side)
+    patches = Patches.of(cells, SHAPE, side)
+    np.testing.assert_array_equal(patches.corners, corners)
+    np.testing.assert_array_equal(patches.images, windows.astype(np.float32))
+    np.testing.assert_array_equal(window_corners(cells, SHAPE[1], side), corners)
