@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reference.event_correlation import event_correlation as slow_event_correlation
 from reference.planted import footprints, transients
 from scipy import sparse
 
 import gpucells
+from gpucells.methods.extract.footprints import EDGE, window_side
 from gpucells.methods.extract.quality import event_correlation, measure_neighbours, measure_traces
+from gpucells.ops.patches import Patches, grow
 from gpucells.ops.robust_footprints import Known
 from gpucells.report.facts import gather_facts, readable
 from gpucells.report.page import page_data
@@ -122,3 +125,20 @@ def test_every_column_is_in_the_manual_the_file_and_the_report(repository: Path,
     titles = [axes.get_title("left") for axes in draw_picture(facts).axes]
     assert {readable(name) for name in rows} <= set(titles)
     assert {measure["label"] for measure in page_data(facts)["measures"]} == {readable(name) for name in rows}
+
+
+def test_event_correlation_is_that_of_the_dense_model_cell_by_cell() -> None:
+    movie, cells, traces, known, offset = scene(3.0)
+    noise = np.random.default_rng(5).uniform(0.5, 2, len(movie)).astype(np.float32)
+    inside = INSIDE.copy()
+    inside[14:, 13] = False
+    patches = Patches.of(cells, SHAPE, window_side(RADIUS))
+    masks = patches.replaced(grow(patches.images > EDGE, 2)).to_sparse().toarray() > 0
+    wanted = slow_event_correlation(
+        movie.astype(float), cells.toarray().astype(float), traces.astype(float), noise, known.images.toarray(),
+        known.traces, offset, masks & inside.ravel(),
+    )  # fmt: skip
+    assert np.ptp(wanted) > 0.01
+    for which in (np.arange(3), np.array([2, 0])):
+        found = event_correlation(movie, cells, traces, noise, known, offset, inside, RADIUS, which)
+        np.testing.assert_allclose(found, wanted[which], atol=2e-5)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -93,25 +91,36 @@ def event_correlation(
     weights = np.where(middle > ACTIVE * np.maximum(middle.max(axis=1, initial=0), 1e-20)[:, None], above, 0)
     weights /= np.maximum((weights**2).sum(axis=1), 1e-20)[:, None]
     of_cells, of_background = weights @ traces.T, weights @ background.traces.T
-    by_pixel = sparse.csc_array(footprints)
     patches = Patches.of(sparse.csr_array(footprints[cells]), inside.shape, window_side(radius_px))
     seen = grow(patches.images > EDGE, max(2, round(radius_px / 2))) & (patches.read(inside.ravel().astype("f4")) > 0)
-    start = np.concatenate([[0], np.cumsum(seen.sum(axis=(1, 2)))])
+    counts = seen.sum(axis=(1, 2))
     pixels = patches.pixels()[0][seen]
-    shown = support_products(movie, weights, start, pixels)
-    result = np.zeros(len(cells), np.float32)
-    for i, (first, last) in enumerate(itertools.pairwise(start)):
-        at = pixels[first:last]
-        model = of_cells[i] @ by_pixel[:, at] / noise[at]
-        model += of_background[i] @ background.images[:, at] + offset[at] * weights[i].sum()
-        footprint = patches.images[i][seen[i]]
-        left = (shown[first:last] - model) * noise[at]
-        result[i] = _pearson(footprint + left, footprint) if weights[i].any() else 0
-    return result
+    shown = support_products(movie, weights, np.concatenate([[0], np.cumsum(counts)]), pixels)
+    of_cell = np.repeat(np.arange(len(cells)), counts)
+    model = _weighted(sparse.csc_array(footprints), of_cells, of_cell, pixels) / noise[pixels]
+    model += _weighted(background.images, of_background, of_cell, pixels)
+    model += offset[pixels] * weights.sum(axis=1)[of_cell]
+    footprint = patches.images[seen]
+    correlation = _pearson(footprint + (shown - model) * noise[pixels], footprint, of_cell, len(cells))
+    return np.where(weights.any(axis=1), correlation, 0).astype(np.float32)
 
 
-def _pearson(first: Float32, second: Float32) -> float:
-    if len(first) < 2:
-        return 0.0
-    first, second = first - first.mean(), second - second.mean()
-    return float(first @ second / max(float(np.linalg.norm(first) * np.linalg.norm(second)), 1e-20))
+def _weighted(
+    images: sparse.csc_array, weights: Float32, of_cell: NDArray[np.integer], pixels: NDArray[np.integer]
+) -> Float32:
+    """For each entry (cell, pixel) the sum of the images there, with the weights that the cell gives them."""
+    some = images[:, pixels]
+    n_cells, n_images = weights.shape
+    columns = some.indices + np.repeat(of_cell * n_images, np.diff(some.indptr))
+    shape = (len(pixels), n_cells * n_images)
+    return np.asarray(sparse.csr_array((some.data, columns, some.indptr), shape=shape) @ weights.ravel())
+
+
+def _pearson(
+    first: NDArray[np.floating], second: NDArray[np.floating], of_cell: NDArray[np.integer], n_cells: int
+) -> NDArray[np.float64]:
+    """Correlation of each cell's entries; 0 where there are fewer than two."""
+    count = np.bincount(of_cell, minlength=n_cells)
+    left, right = (x - (np.bincount(of_cell, x, n_cells) / np.maximum(count, 1))[of_cell] for x in (first, second))
+    both, own, other = (np.bincount(of_cell, x * y, n_cells) for x, y in ((left, right), (left, left), (right, right)))
+    return np.asarray(np.where(count > 1, both / np.maximum(np.sqrt(own * other), 1e-20), 0), np.float64)
