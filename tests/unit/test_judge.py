@@ -6,11 +6,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reference.echoes import find_echoes as slow_find_echoes
 from reference.planted import footprints, transients
-from scipy import sparse
+from reference.windows import cut_windows
+from scipy import ndimage, sparse
 
-from gpucells.methods.extract.judge import effective_snr, judge, merge_duplicates
+from gpucells.methods.extract.footprints import window_side
+from gpucells.methods.extract.judge import (
+    ECHO,
+    LOW_NORMAL,
+    LOW_QUANTILE,
+    Events,
+    effective_snr,
+    find_echoes,
+    judge,
+    merge_duplicates,
+)
 from gpucells.methods.extract.settings import ExtractSettings
+from gpucells.ops.difference_noise import difference_noise
 
 SHAPE, RADIUS = (40, 40), 4.0
 ERROR = 0.15
@@ -163,3 +176,33 @@ def test_merging_none_and_one() -> None:
     for n in (0, 1):
         found, traces, label = merged(images[:n], np.ones((n, 30)))
         assert found.shape[0] == len(traces) == len(label) == n
+
+
+def test_echoes_are_those_of_every_pair_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = RNG(8)
+    centres = rng.uniform(0, (150, 90), (60, 2))
+    images = footprints((150, 90), centres)
+    own = transients(rng, 4, 300, 60)[rng.integers(0, 4, 60)] * rng.uniform(0.2, 2, (60, 1))
+    traces = (own + rng.normal(size=own.shape)).astype(np.float32)
+    events = Events.of(traces)
+    heights = events.unit * (events.peak / np.ptp(events.unit, axis=1))[:, None]
+    side = window_side(RADIUS)
+    corners, _ = cut_windows(images.toarray().reshape(60, 150, 90), side)
+    wanted = slow_find_echoes(corners, side, heights, 0.7, ECHO)
+    assert 10 < wanted.sum() < 50
+    np.testing.assert_array_equal(find_echoes(images, traces, (150, 90), RADIUS, 0.7), wanted)
+    monkeypatch.setattr("gpucells.methods.extract.judge.PAIRS_BYTES", 1)  # a pair at a time
+    np.testing.assert_array_equal(find_echoes(images, traces, (150, 90), RADIUS, 0.7), wanted)
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 3, 200])
+def test_the_peak_is_that_of_a_running_median(n_frames: int) -> None:
+    rng = RNG(9)
+    images = footprints(SHAPE, [(10, 10), (12, 13), (30, 30)])
+    traces = rng.normal(size=(3, n_frames)).astype(np.float32)
+    traces[:, -1] += 30  # at the end, as if it went on
+    above = traces - np.median(traces, axis=1, keepdims=True)
+    peaks = ndimage.median_filter(above, size=(1, 3)).max(axis=1)
+    swing = -np.quantile(above, LOW_QUANTILE, axis=1) / LOW_NORMAL
+    noise = np.maximum(np.maximum(difference_noise(above), swing), 1e-9)
+    np.testing.assert_allclose(effective_snr(images, traces, 0), peaks / noise, rtol=1e-6)

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
+from scipy import sparse, spatial
 
 from gpucells.methods.extract.footprints import EDGE, neighbour_light, window_side
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.ops.difference_noise import difference_noise
 from gpucells.ops.footprint_shape import footprint_shape
-from gpucells.ops.patches import Patches, grow
+from gpucells.ops.patches import Patches, grow, window_corners
+from gpucells.ops.trace_quality import median3
 
 Float32 = NDArray[np.float32]
 
@@ -22,6 +23,7 @@ ECHO = 0.5  # a copy is at most this bright, relative to its original
 # its transients must be stronger in proportion.
 ORDINARY = 2.5
 WEAK = "weak transients"
+PAIRS_BYTES = 2**19  # of traces whose correlation is taken at once: they stay in the cache
 BROAD = 0.2  # share of the maximum above which a pixel counts for the area (the original's figure)
 
 
@@ -50,7 +52,8 @@ def effective_snr(footprints: sparse.csr_array, traces: Float32, neighbour_error
     swing = -np.quantile(above, LOW_QUANTILE, axis=1) / LOW_NORMAL
     noise = np.maximum(np.maximum(difference_noise(above), swing), 1e-9).astype(np.float32)
     others = neighbour_light(footprints, above)
-    peaks = ndimage.median_filter(above, size=(1, 3))
+    peaks = median3(above)
+    peaks[:, [0, -1]] = above[:, [0, -1]]  # as if the ends were repeated
     ratio = peaks / np.sqrt(noise[:, None] ** 2 + (neighbour_error * others) ** 2)
     return np.asarray(ratio.max(axis=1), np.float32)
 
@@ -151,7 +154,12 @@ class Events:
 
     def correlation(self, first: NDArray[np.integer], second: NDArray[np.integer]) -> Float32:
         """Correlation of pairs of cells."""
-        return np.asarray(np.einsum("it,it->i", self.unit[first], self.unit[second]), np.float32)
+        result = np.empty(len(first), np.float32)
+        step = max(1, PAIRS_BYTES // max(1, 2 * self.unit[:1].nbytes))
+        for begin in range(0, len(first), step):
+            some = slice(begin, begin + step)
+            np.einsum("it,it->i", self.unit[first[some]], self.unit[second[some]], out=result[some])
+        return result
 
 
 def find_echoes(
@@ -178,10 +186,13 @@ def find_echoes(
     echo = np.zeros(n_cells, bool)
     if n_cells < 2:
         return echo
-    patches = Patches.of(footprints, image_shape, window_side(radius_px))
-    gap = np.abs(patches.corners[:, None] - patches.corners[None]).max(axis=2)
+    side = window_side(radius_px)
+    tree = spatial.KDTree(window_corners(footprints, image_shape[1], side))
+    pairs = tree.query_pairs(side, p=np.inf, output_type="ndarray")
+    first, second = np.concatenate([pairs, pairs[:, ::-1]]).T
     events = Events.of(traces)
-    first, second = np.nonzero((gap <= patches.side) & (events.peak[:, None] < ECHO * events.peak[None]))
+    dim = events.peak[first] < ECHO * events.peak[second]
+    first, second = first[dim], second[dim]
     echo[first[events.correlation(first, second) > limit]] = True
     return echo
 
