@@ -189,8 +189,17 @@ def pick_seeds(image: Float32, threshold: float, min_pixels: int, distance: int)
         return np.zeros((0, 2), np.int64)
     large = np.bincount(labels.ravel()) >= min_pixels
     candidates = np.flatnonzero(above & large[labels])
-    order = candidates[np.argsort(-image.ravel()[candidates], kind="stable")]
+    order = _brightest_first(image.ravel(), candidates)
     rank = np.zeros(image.size, np.int32)  # brightness without ties: windows that overlap would be fitted at once
     rank[order] = np.arange(len(order), 0, -1)
     highest = ndimage.maximum_filter(rank.reshape(image.shape), size=2 * distance + 1, mode="constant").ravel()
     return np.stack(np.unravel_index(order[rank[order] == highest[order]], image.shape), axis=1).astype(np.int64)
+
+
+def _brightest_first(image: Float32, pixels: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+    """Sort pixels by brightness, equal ones by number: as one integer each, which is a third of a stable argsort."""
+    bits = (image[pixels] + np.float32(0)).view(np.int32).astype(np.int64)  # + 0: -0 is not below 0
+    rising = np.where(
+        bits < 0, bits ^ 0x7FFFFFFF, bits
+    )  # floats sort as integers of their bits, negative ones reversed
+    return np.sort((-rising << 32) | pixels) & 0xFFFFFFFF

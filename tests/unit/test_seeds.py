@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from reference.seed_image import seed_image as slow_seed_image
 
-from gpucells.ops.seeds import pick_seeds, seed_image
+from gpucells.ops.seeds import _brightest_first, pick_seeds, seed_image
 
 
 @pytest.mark.parametrize("shape", [(9, 14, 30), (3, 2, 5), (1, 1, 4), (6, 6, 1)])
@@ -105,3 +105,12 @@ def test_a_pick_depends_on_nothing_farther_than_distance_and_spot(seed: int) -> 
 
         assert any(deep(at) for at in whole)
         assert {at for at in whole if deep(at)} == {at for at in tile if deep(at)}
+
+
+def test_brightest_first_is_a_stable_sort() -> None:
+    rng = np.random.default_rng(9)
+    image = np.round(rng.normal(size=3000), 1).astype(np.float32)  # many ties, both signs, both zeros
+    image[:9] = [np.inf, -np.inf, 0.0, -0.0, 1e-45, -1e-45, 3e38, -3e38, 0.0]
+    pixels = np.flatnonzero(rng.random(3000) < 0.8)
+    np.testing.assert_array_equal(_brightest_first(image, pixels), pixels[np.argsort(-image[pixels], kind="stable")])
+    assert len(_brightest_first(image, pixels[:0])) == 0
