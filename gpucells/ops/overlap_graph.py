@@ -119,7 +119,7 @@ class OverlapGraph:
         cells = by_pixel.indices.astype(np.int32)
         row, column = np.divmod(pixels, np.int32(hats.shape[1]))
         n_components = n_cells + hats.n_nodes
-        near, near_start, near_nodes = _near(np.repeat(row, counts), np.repeat(column, counts), cells, n_cells, hats)
+        near, near_start, near_nodes = _near(by_pixel, hats)
         grid = _grid_pairs(hats, n_cells)
         ones = np.ones(by_pixel.nnz, np.float32)
         pattern = sparse.csr_array((ones, by_pixel.indices, by_pixel.indptr), shape=(n_pixels, n_cells))
@@ -159,12 +159,19 @@ def _covered(footprints: sparse.csr_array, factor: Float32) -> tuple[sparse.csc_
     return by_pixel, np.flatnonzero(covered).astype(np.int32)
 
 
-def _near(row: Int32, column: Int32, cells: Int32, n_cells: int, hats: Bilinear) -> tuple[Int32, Int64, Int64]:
+def _near(by_pixel: sparse.csc_array, hats: Bilinear) -> tuple[Int32, Int64, Int64]:
     """For each entry its pair with the nodes on the left; where each row's pairs begin; the components of each."""
-    n_rows = hats.shape[0]
-    if hats.n_nodes == 0 or len(cells) == 0:
-        return np.zeros(len(cells), np.int32), np.zeros(n_rows + 1, np.int64), np.zeros((0, 2, 2), np.int64)
-    left = (row.astype(np.int64) * n_cells + cells) * hats.n_columns + hats.column_node[column]
+    n_rows, n_cells = hats.shape[0], by_pixel.shape[0]
+    if hats.n_nodes == 0 or by_pixel.nnz == 0:
+        return np.zeros(by_pixel.nnz, np.int32), np.zeros(n_rows + 1, np.int64), np.zeros((0, 2, 2), np.int64)
+    # Cell by cell, entries of the same pair follow each other: sets are made of one in ten.
+    entry = np.arange(by_pixel.nnz, dtype=np.int32)
+    by_cell = sparse.csr_array(sparse.csc_array((entry, by_pixel.indices, by_pixel.indptr), shape=by_pixel.shape))
+    row, column = np.divmod(by_cell.indices, np.int32(hats.shape[1]))
+    of_cell = np.repeat(np.arange(n_cells), np.diff(by_cell.indptr))
+    every = (row.astype(np.int64) * n_cells + of_cell) * hats.n_columns + hats.column_node[column]
+    new = np.flatnonzero(np.diff(every, prepend=-1))
+    left = every[new]
     keys = np.unique(np.concatenate([left, left + 1]))
     rest, node = np.divmod(keys, hats.n_columns)
     at, cell = np.divmod(rest, n_cells)
@@ -172,7 +179,9 @@ def _near(row: Int32, column: Int32, cells: Int32, n_cells: int, hats: Bilinear)
     above = n_cells + hats.row_node[at].astype(np.int64) * hats.n_columns + node
     nodes = np.stack([above, above + hats.n_columns], axis=1)
     pairs = np.stack([np.broadcast_to(cell[:, None], nodes.shape), nodes], axis=2)
-    return (np.searchsorted(keys, left) - start[row]).astype(np.int32), start, pairs
+    near = np.empty(by_pixel.nnz, np.int32)
+    near[by_cell.data] = np.repeat(np.searchsorted(keys, left) - start[row[new]], np.diff(new, append=len(every)))
+    return near, start, pairs
 
 
 def _grid_pairs(hats: Bilinear, n_cells: int) -> Int64:
