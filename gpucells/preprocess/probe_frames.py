@@ -152,7 +152,9 @@ def _liveliness(frames: Float32, inside: Bool) -> NDArray[np.float64]:
     best = np.zeros(inside.shape, np.float32)
     if len(frames) >= 3:
         local = frames - ndimage.uniform_filter(frames, (0, NEAR, NEAR))
-        noise = np.median(np.abs(np.diff(local, axis=0)), axis=0)
+        # Differences that are compared lie side by side: half of the time of numpy.median over the first axis.
+        steps = np.abs(np.diff(np.ascontiguousarray(local.reshape(len(local), -1).T), axis=1))
+        noise = np.median(steps, axis=1, overwrite_input=True).reshape(inside.shape)
         typical = float(np.median(noise[inside])) if inside.any() else 0.0
         best = local.max(axis=0) / np.maximum(noise, max(0.3 * typical, 1e-12))
     # A little for every pixel inside: where nothing is lively, the square still lies on the picture.

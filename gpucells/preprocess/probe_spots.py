@@ -42,6 +42,8 @@ NOISE_FRAMES = 160  # enough to know a noise to 8 %
 QUIETEST = 0.3  # a pixel's noise counts as at least this share of the median
 COARSEST = 4.0  # binned pixels across a cell that are enough to measure it
 CUT = 0.125  # share of a spot's outline that may lie outside the image or the mask: a dead pixel is no border
+CROSS = np.zeros((3, 3, 3), np.bool_)  # the four neighbours within each image of a stack
+CROSS[1] = ndimage.generate_binary_structure(2, 1)
 WINDOW = 1.25  # half a fit's window, in cell widths: a cell, its halo, and half its neighbour
 
 
@@ -124,11 +126,11 @@ def find_spots(probe: ProbeFrames, trial_px: float) -> Spots:
     real = up - down > LOWEST_PEAK
     images, seeds, up, down = images[real], seeds[real], up[real], down[real]
     centres = seeds * pitch + pitch // 2 + np.asarray(corner)
-    parts = [_part(image, LEVEL) for image in images]
-    whole = [_is_whole(inside, seed - half, part) for seed, part in zip(seeds, parts, strict=True)]
+    parts = _parts(images, LEVEL)
+    whole = _are_whole(inside, seeds - half, parts)
     widths = pitch * _widths(images, parts, up - down)
     rises = (up - down) / (up + down)
-    return Spots(trial_px, pitch, centres, images, widths, up - down, rises, np.asarray(whole, np.bool_))
+    return Spots(trial_px, pitch, centres, images, widths, up - down, rises, whole)
 
 
 def _whitened(frames: Float32, inside: Bool, size: float) -> tuple[Float32, Bool]:
@@ -156,40 +158,49 @@ def _range(movie: Float32, corner: NDArray[np.int64], image: Float32) -> tuple[f
     return max(0.0, float(trace[-rank])), max(0.0, -float(trace[rank - 1]))
 
 
-def _is_whole(inside: Bool, corner: NDArray[np.int64], part: Bool) -> bool:
-    padded = np.pad(part, 1)
-    rows, columns = np.nonzero(ndimage.binary_dilation(padded) & ~padded)
-    rows, columns = rows - 1 + corner[0], columns - 1 + corner[1]
+def _are_whole(inside: Bool, corners: NDArray[np.int64], parts: Bool) -> Bool:
+    """Say of which parts nearly all pixels around them are inside."""
+    padded = np.pad(parts, ((0, 0), (1, 1), (1, 1)))
+    spot, rows, columns = np.nonzero(ndimage.binary_dilation(padded, CROSS[1:2]) & ~padded)
+    rows, columns = rows - 1 + corners[spot, 0], columns - 1 + corners[spot, 1]
     within = (rows >= 0) & (columns >= 0) & (rows < inside.shape[0]) & (columns < inside.shape[1])
-    return bool(inside[rows[within], columns[within]].sum() >= (1 - CUT) * len(rows))
+    seen = np.bincount(spot[within], inside[rows[within], columns[within]], len(parts))
+    return np.asarray(seen >= (1 - CUT) * np.bincount(spot, minlength=len(parts)), np.bool_)
 
 
-def _widths(images: Float32, parts: list[Bool], peaks: Float64) -> Float64:
+def _widths(images: Float32, parts: Bool, peaks: Float64) -> Float64:
     """Widths in averaged pixels, corrected for what the filter makes of shapes as sharp as these are on the whole."""
     if not peaks.any():
         return np.zeros(len(peaks))
-    outer = np.sqrt([_area(image, part, LEVEL) for image, part in zip(images, parts, strict=True)])
-    inner = np.sqrt([_area(image, _part(image, UPPER_LEVEL), UPPER_LEVEL) for image in images])
+    outer = np.sqrt(_areas(images, parts, LEVEL))
+    inner = np.sqrt(_areas(images, _parts(images, UPPER_LEVEL), UPPER_LEVEL))
     sharpness = float(np.clip(weighted_median(inner / outer, peaks), SOFT, SHARP))
     kept = KEPT_OF_SOFT + KEPT_SLOPE * (sharpness - SOFT)
     return np.asarray(2 / np.sqrt(np.pi) * outer / kept, np.float64)
 
 
-def _area(image: Float32, part: Bool, level: float) -> float:
-    """Pixels of the part above a share of the maximum, a pixel on the edge by the share it has above."""
-    threshold = level * image.max()
-    within = ndimage.binary_erosion(part)
-    edge = ndimage.binary_dilation(part) & ~within
-    slope = np.hypot(*np.gradient(image))[edge]
-    above = np.clip((image[edge] - threshold) / np.maximum(slope, 1e-6 * image.max()) + 0.5, 0, 1)
-    return float(within.sum() + above.sum())
+def _areas(images: Float32, parts: Bool, level: float) -> Float64:
+    """Pixels of each part above a share of the maximum, a pixel on the edge by the share it has above."""
+    top = images.max(axis=(1, 2))
+    within = ndimage.binary_erosion(parts, CROSS[1:2])
+    edge = ndimage.binary_dilation(parts, CROSS[1:2]) & ~within
+    spot = np.nonzero(edge)[0]
+    slope = np.maximum(np.hypot(*np.gradient(images, axis=(1, 2)))[edge], np.float32(1e-6) * top[spot])
+    above = np.clip((images[edge] - np.float32(level) * top[spot]) / slope + np.float32(0.5), 0, 1)
+    shares = [part.sum() for part in np.split(above, np.cumsum(edge.sum(axis=(1, 2)))[:-1])]
+    return np.asarray(within.sum(axis=(1, 2)) + np.array(shares, np.float64))
 
 
-def _part(image: Float32, level: float) -> Bool:
-    """Mask of the pixels above a share of the maximum and connected to it, holes filled."""
-    top = np.unravel_index(int(image.argmax()), image.shape)
-    labels, _ = ndimage.label(image > level * image[top])
-    return np.asarray(ndimage.binary_fill_holes(labels == labels[top]), np.bool_)
+def _parts(images: Float32, level: float) -> Bool:
+    """Masks of the pixels above a share of each maximum and connected to it, holes filled."""
+    if len(images) == 0:
+        return np.zeros(images.shape, np.bool_)
+    at = images.reshape(len(images), -1).argmax(axis=1)
+    every = np.arange(len(images))
+    top = images.reshape(len(images), -1)[every, at]
+    labels, _ = ndimage.label(images > np.float32(level) * top[:, None, None], CROSS)
+    own = labels.reshape(len(images), -1)[every, at]
+    return np.asarray(ndimage.binary_fill_holes(labels == own[:, None, None], CROSS[1:2]), np.bool_)
 
 
 def weighted_median(values: Float64, weights: Float64) -> float:

@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from reference.spots import spot_area, spot_is_whole, spot_part
+from scipy.ndimage import gaussian_filter
 
 from gpucells.errors import InputError
 from gpucells.preprocess import probe_size
 from gpucells.preprocess.estimate import FALLBACK_DECAY_FRAMES, FALLBACK_DIAMETER_PX, estimate
 from gpucells.preprocess.probe_decay import decay
 from gpucells.preprocess.probe_frames import ProbeFrames, average, remove_baseline
-from gpucells.preprocess.probe_spots import Spots, _area, _part, find_spots, weighted_median
+from gpucells.preprocess.probe_spots import Spots, _are_whole, _areas, _parts, find_spots, weighted_median
 from gpucells.simulate.movie import simulate_movie
 
 Float32 = NDArray[np.float32]
@@ -319,7 +321,7 @@ def test_the_area_of_a_ring_has_its_hole() -> None:
     ring = np.clip(6.5 - distance, 0, 1) * (distance > 3)
     ring[9, 15] = 1.01
     image = ring.astype(np.float32)
-    assert _area(image, _part(image, 0.5), 0.5) == pytest.approx(np.pi * 36, rel=0.05)
+    assert _areas(image[None], _parts(image[None], 0.5), 0.5) == pytest.approx(np.pi * 36, rel=0.05)
 
 
 def test_weighted_median() -> None:
@@ -354,3 +356,22 @@ def test_downsampled_recordings_have_tiny_cells(shared_data: Path, name: str, la
     with h5py.File(shared_data / f"{name}.h5") as file:
         movie = file["movie"][()].astype(np.float32)
     assert 2 <= estimate(movie, all_inside(movie)).diameter_px <= largest
+
+
+def test_spots_are_measured_as_if_each_were_alone() -> None:
+    rng = np.random.default_rng(11)
+    images = np.stack([gaussian_filter(rng.normal(size=(13, 13)), width) for width in rng.uniform(0.5, 3, 40)])
+    images = np.maximum(images / images.max(axis=(1, 2), keepdims=True), 0).astype(np.float32)
+    images[3, :, :6] = images[3].max()  # reaches the window's border
+    images[4, 3:10, 3:10] = 1
+    images[4, 6, 6] = 0  # a hole
+    inside, corners = rng.random((60, 60)) < 0.9, rng.integers(-8, 55, (40, 2))
+    for level in (0.3, 0.5):
+        parts = _parts(images, level)
+        np.testing.assert_array_equal(parts, [spot_part(image, level) for image in images])
+        wanted = [spot_area(image, part, level) for image, part in zip(images, parts, strict=True)]
+        np.testing.assert_allclose(_areas(images, parts, level), wanted, rtol=1e-6)
+        whole = [spot_is_whole(inside, corner, part, 0.125) for corner, part in zip(corners, parts, strict=True)]
+        assert 3 < sum(whole) < 37
+        np.testing.assert_array_equal(_are_whole(inside, corners, parts), whole)
+    assert _parts(images[:0], 0.3).shape == (0, 13, 13)
