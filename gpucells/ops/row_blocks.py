@@ -11,7 +11,7 @@ import numba
 ROWS = 1024  # of a block: its temporaries stay in the cache
 
 
-def each_block(rows: Any, work: Callable[[slice], None]) -> None:
+def each_block(rows: Any, work: Callable[[slice], None], length: int = ROWS) -> None:
     """Call ``work`` with every block of rows, several at a time; NumPy sets threads free while it sorts and adds.
 
     Parameters
@@ -20,8 +20,10 @@ def each_block(rows: Any, work: Callable[[slice], None]) -> None:
         Whose length counts.
     work : callable
         Given the rows of a block.
+    length : int
+        Rows of a block.
     """
-    blocks = [slice(first, min(first + ROWS, len(rows))) for first in range(0, len(rows), ROWS)]
+    blocks = [slice(first, min(first + length, len(rows))) for first in range(0, len(rows), length)]
     with ThreadPoolExecutor(numba.get_num_threads()) as pool:
         for done in [pool.submit(work, block) for block in blocks]:
             done.result()

@@ -13,6 +13,7 @@ from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.ops.difference_noise import difference_noise
 from gpucells.ops.footprint_shape import footprint_shape
 from gpucells.ops.patches import Patches, grow, window_corners
+from gpucells.ops.row_blocks import each_block
 from gpucells.ops.trace_quality import median3
 
 Float32 = NDArray[np.float32]
@@ -23,6 +24,7 @@ ECHO = 0.5  # a copy is at most this bright, relative to its original
 # its transients must be stronger in proportion.
 ORDINARY = 2.5
 WEAK = "weak transients"
+TRACES = 64  # that are measured at once, on each thread: medians of many traces are a large part of the host's work
 PAIRS_BYTES = 2**19  # of traces whose correlation is taken at once: they stay in the cache
 BROAD = 0.2  # share of the maximum above which a pixel counts for the area (the original's figure)
 
@@ -48,14 +50,24 @@ def effective_snr(footprints: sparse.csr_array, traces: Float32, neighbour_error
     numpy.ndarray
         ``(n_cells,)`` float32.
     """
-    above = traces - np.median(traces, axis=1, keepdims=True)
-    swing = -np.quantile(above, LOW_QUANTILE, axis=1) / LOW_NORMAL
-    noise = np.maximum(np.maximum(difference_noise(above), swing), 1e-9).astype(np.float32)
+    above, noise, snr = np.empty_like(traces), np.empty(len(traces), np.float32), np.empty(len(traces), np.float32)
+
+    def measure(some: slice) -> None:
+        above[some] = traces[some] - np.median(traces[some], axis=1, keepdims=True)
+        swing = -np.quantile(above[some], LOW_QUANTILE, axis=1) / LOW_NORMAL
+        noise[some] = np.maximum(np.maximum(difference_noise(above[some]), swing), 1e-9)
+
+    each_block(traces, measure, TRACES)
     others = neighbour_light(footprints, above)
-    peaks = median3(above)
-    peaks[:, [0, -1]] = above[:, [0, -1]]  # as if the ends were repeated
-    ratio = peaks / np.sqrt(noise[:, None] ** 2 + (neighbour_error * others) ** 2)
-    return np.asarray(ratio.max(axis=1), np.float32)
+
+    def compare(some: slice) -> None:
+        peaks = median3(above[some])
+        peaks[:, [0, -1]] = above[some][:, [0, -1]]  # as if the ends were repeated
+        ratio = peaks / np.sqrt(noise[some, None] ** 2 + (neighbour_error * others[some]) ** 2)
+        snr[some] = ratio.max(axis=1)
+
+    each_block(traces, compare, TRACES)
+    return snr
 
 
 @dataclass(frozen=True)
@@ -146,11 +158,17 @@ class Events:
     @classmethod
     def of(cls, traces: Float32) -> Events:
         """Take the transients out of unconstrained traces."""
-        above = traces - np.median(traces, axis=1, keepdims=True)
-        events = np.maximum(above - 3 * difference_noise(traces)[:, None], 0)
-        peak = events.max(axis=1, initial=0)
-        events -= events.mean(axis=1, keepdims=True)
-        return cls(events / np.maximum(np.linalg.norm(events, axis=1), 1e-9)[:, None], peak)
+        unit, peak = np.empty_like(traces), np.empty(len(traces), traces.dtype)
+
+        def take(some: slice) -> None:
+            above = traces[some] - np.median(traces[some], axis=1, keepdims=True)
+            events = np.maximum(above - 3 * difference_noise(traces[some])[:, None], 0)
+            peak[some] = events.max(axis=1, initial=0)
+            events -= events.mean(axis=1, keepdims=True)
+            unit[some] = events / np.maximum(np.linalg.norm(events, axis=1), 1e-9)[:, None]
+
+        each_block(traces, take, TRACES)
+        return cls(unit, peak)
 
     def correlation(self, first: NDArray[np.integer], second: NDArray[np.integer]) -> Float32:
         """Correlation of pairs of cells."""
