@@ -41,9 +41,13 @@ class Patches:
         """Cut ``(n_cells, n_pixels)`` footprints into windows centred on their centroids; what does not fit is lost."""
         corners, cells, rows, columns = _place_windows(footprints, image_shape[1], side)
         images = np.zeros((footprints.shape[0], side, side), np.float32)
-        u, v = rows - corners[cells, 0], columns - corners[cells, 1]
-        fits = (u >= 0) & (u < side) & (v >= 0) & (v < side)
-        images[cells[fits], u[fits], v[fits]] = footprints.data[fits]
+        counts = np.diff(footprints.indptr)
+        u, v = (along - np.repeat(first, counts) for along, first in zip((rows, columns), corners.T, strict=True))
+        at, values = (cells * side + u) * side + v, footprints.data
+        if len(at) and (min(u.min(), v.min()) < 0 or max(u.max(), v.max()) >= side):
+            fits = (u >= 0) & (u < side) & (v >= 0) & (v < side)
+            at, values = at[fits], values[fits]
+        images.ravel()[at] = values
         return cls(corners, images, image_shape)
 
     def pixels(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -81,7 +85,20 @@ class Patches:
 
 
 def window_corners(footprints: sparse.csr_array, image_width: int, side: int) -> NDArray[np.int64]:
-    """Return the ``(n_cells, 2)`` corners that :meth:`Patches.of` gives windows of that side, without cutting them."""
+    """Place windows as :meth:`Patches.of` does, without cutting them.
+
+    Parameters
+    ----------
+    footprints : scipy.sparse.csr_array
+        ``(n_cells, n_pixels)``.
+    image_width, side : int
+        Of the frame and of a window (px).
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n_cells, 2)`` int64, row and column of each window's first pixel.
+    """
     return _place_windows(footprints, image_width, side)[0]
 
 
@@ -91,7 +108,8 @@ def _place_windows(
     """Corner of each cell's window, and cell, row and column of each entry."""
     n_cells = footprints.shape[0]
     cells = np.repeat(np.arange(n_cells), np.diff(footprints.indptr))
-    rows, columns = np.divmod(footprints.indices, np.int32(image_width))
+    rows = footprints.indices // np.int32(image_width)
+    columns = footprints.indices - rows * np.int32(image_width)
     total = np.maximum(np.bincount(cells, footprints.data, n_cells), 1e-12)
     centres = [np.bincount(cells, along * footprints.data, n_cells) / total for along in (rows, columns)]
     corners = np.rint(np.stack(centres, axis=1)).astype(np.int64) - side // 2
