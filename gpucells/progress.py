@@ -34,7 +34,7 @@ class Event:
     unit : str
         Unit of ``done`` and ``total``: ``"frames"``, ``"cells"``, ``"tiles"``.
     device : str
-        Where it runs: ``"cpu"`` or ``"cuda:0"``.
+        Where it runs: ``"cpu"`` or ``"cuda:0"``; of several GPUs the one that says it.
     """
 
     stage: str

@@ -84,6 +84,11 @@ def _stages(cells: Cells) -> Table:
     table.add_column("seconds", f"{sum(stage.wall_s for stage in stages):.2f}", justify="right")
     table.add_column("CPU seconds", f"{sum(stage.cpu_s for stage in stages):.2f}", justify="right")
     table.add_column("peak memory", format_bytes(max(stage.peak_bytes for stage in stages)), justify="right")
+    most = max(stage.device_peak_bytes for stage in stages)
+    if most:
+        table.add_column("GPU memory", format_bytes(most), justify="right")
     for stage in stages:
-        table.add_row(escape(stage.stage), f"{stage.wall_s:.2f}", f"{stage.cpu_s:.2f}", format_bytes(stage.peak_bytes))
+        of_gpu = [format_bytes(stage.device_peak_bytes) if stage.device_peak_bytes else ""] if most else []
+        host = f"{stage.wall_s:.2f}", f"{stage.cpu_s:.2f}", format_bytes(stage.peak_bytes)
+        table.add_row(escape(stage.stage), *host, *of_gpu)
     return table

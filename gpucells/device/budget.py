@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from gpucells.device.upload import using
@@ -112,6 +112,22 @@ def is_out_of_memory(error: BaseException) -> bool:
             return True
         seen = seen.__cause__
     return False
+
+
+def held_bytes(device: str) -> int:
+    """Return what CuPy's pool holds of a GPU's memory, in use or kept for later.
+
+    Parameters
+    ----------
+    device : str
+        ``"cpu"``, which holds none, or ``"cuda:N"``.
+    """
+    if device == "cpu" or "cupy" not in sys.modules:
+        return 0
+    # Asked where a stage ends, also by an error: a GPU that is lost must not hide that one.
+    with suppress(Exception), _pool_of(device) as (_, pool):
+        return int(pool.total_bytes())
+    return 0
 
 
 def free_pools(device: str) -> None:

@@ -17,12 +17,15 @@ class StageCost:
         Elapsed seconds, and CPU seconds of all threads.
     peak_bytes : int
         Largest resident memory of the process by the end of the stage.
+    device_peak_bytes : int
+        What CuPy's pool held of a GPU's memory at the end of the stage, of the GPU that held most; 0 without one.
     """
 
     stage: str
     wall_s: float
     cpu_s: float
     peak_bytes: int
+    device_peak_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Provenance:
     versions : dict
         Package name to version: gpucells, python, numpy, scipy, numba, …
     device : str
-        ``"cpu"`` or ``"cuda:0 NAME"``.
+        ``"cpu"``, ``"cuda:0"``, or several GPUs as ``"cuda:0,1"``.
     seed : int
         Seed of everything random.
     source : str

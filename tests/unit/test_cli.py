@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from scipy import sparse
 from gpucells import __version__, errors
 from gpucells.cli import main
 from gpucells.cli.inputs import format_bytes, parse_assignments, parse_bytes
+from gpucells.cli.tables import print_run
 from gpucells.model.cells import Cells
 from gpucells.model.provenance import Provenance, StageCost
 from gpucells.progress import Event
@@ -107,6 +109,19 @@ def test_run_settings_explain_themselves_in_the_help(capsys: pytest.CaptureFixtu
     shown = " ".join(re.sub(r"[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
     assert "[run]" in shown
     assert "[default: two_photon]" in shown
+
+
+def test_the_gpus_memory_is_shown_where_one_was_used(capsys: pytest.CaptureFixture[str]) -> None:
+    cells = small_cells()
+    print_run(cells, [])
+    assert "GPU" not in capsys.readouterr().out
+    stages = (cells.provenance.stages[0], replace(cells.provenance.stages[1], device_peak_bytes=7_000_000))
+    print_run(replace(cells, provenance=replace(cells.provenance, stages=stages)), [])
+    head, read, solve, total = capsys.readouterr().out.splitlines()[4:8]
+    assert head.split() == ["stage", "seconds", "CPU", "seconds", "peak", "memory", "GPU", "memory"]
+    assert read.split() == ["read", "movie", "0.50", "0.25", "3", "MB"]
+    assert solve.split() == ["solve", "1.00", "2.00", "5", "MB", "7", "MB"]
+    assert total.split() == ["all", "1.50", "2.25", "5", "MB", "7", "MB"]
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
