@@ -118,27 +118,29 @@ def _run(
     movie: Movie, method: str, run: RunSettings, values: dict[str, Any], progress: ProgressSink,
     footprints: Any = None, hold: bool = False,
 ) -> Cells:  # fmt: skip
-    clock = StageClock(progress, "cpu")
+    clock = StageClock(progress, "cpu")  # which looks at the movie and reads it
     given, run = take_footprints(footprints, (movie.height, movie.width), run)
     reading = read_movie(movie, method, run, values, clock)
-    plan = reading.plan
+    plan, clock.devices = reading.plan, reading.plan.devices
     for warning in reading.warnings:
         log.warning(warning)
-    with reading.working, on_device(plan.device, run.device_memory_bytes):
+    with reading.working:
         summary = reading.summary.within(plan.mask)
-        tiles, parts, correlation = solve_tiles(plan, reading.working, summary, clock, local_correlation, given, hold)
+        tiles, parts, correlation = solve_tiles(
+            plan, reading.working, summary, clock, local_correlation, given, hold, run.device_memory_bytes
+        )
     with clock.stage("join"):
         shape, nodes = (movie.height, movie.width), whole_image_nodes(plan)
         components = join_tiles(tiles, parts, shape, plan.radius_px, nodes.images(), given if hold else None)
         del parts
-    with clock.stage("traces"), on_device(plan.device, run.device_memory_bytes):
+    with clock.stage("traces"), on_device(plan.devices[0], run.device_memory_bytes):
         solver = plan.method.trace_solver(
             components.footprints, nodes, components.baseline,
             plan.full_rate_noise(components.noise, summary.inside), components.gain, plan.settings, components.traces,
         )  # fmt: skip
         traces, _ = final_traces(
             reading.movie, solver, components.traces, components.field, plan.factor, plan.settings.trace_output_option,
-            lambda done, total: clock.tell("traces", done, total, "frames"), plan.block_bytes, plan.device,
+            lambda done, total: clock.tell("traces", done, total, "frames"), plan.block_bytes, plan.devices[0],
         )  # fmt: skip
     with clock.stage("assemble"):
         record = plan.record(run)

@@ -91,13 +91,18 @@ class RunSettings(Settings):
     mask: str | None = Field(
         None, description="file with one picture of the movie's size: cells are looked for where it is not 0"
     )
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, or cuda:0")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:(all|\d+(,\d+)*))?)$",
+        description="auto, cpu, cuda:0, several GPUs as cuda:0,1, or cuda:all",
+    )
     memory_bytes: int | None = Field(
         None, gt=0, description="host memory the run may use; half of what is free where not given"
     )
     device_memory_bytes: int | None = Field(
         None,
         gt=0,
-        description="memory of the GPU the run's arrays may take; nine tenths of what is free where not given",
+        description="memory of the GPU, of each where there are several, that arrays may take; nine tenths of what is "
+        "free where not given",
     )
     seed: int = Field(0, ge=0, description="seed of everything random")

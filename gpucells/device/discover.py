@@ -37,6 +37,7 @@ __all__ = [
     "Device",
     "Problem",
     "choose_device",
+    "choose_devices",
     "find_problems",
     "free_host_memory_bytes",
     "list_devices",
@@ -163,6 +164,33 @@ def choose_device(request: str = "auto") -> str:
         first = devices[name].problems[0]
         raise DeviceError(f"{name} ({devices[name].description}) cannot be used: {first.message}", first.hint)
     return name
+
+
+def choose_devices(request: str = "auto") -> tuple[str, ...]:
+    """Return the devices to compute on, at least one.
+
+    Parameters
+    ----------
+    request : str
+        What :func:`choose_device` takes, several GPUs as ``"cuda:0,1"``, or ``"cuda:all"``: every GPU that can be used.
+
+    Returns
+    -------
+    tuple of str
+        ``("cpu",)``, or GPUs as ``"cuda:N"`` in the order asked for, each once.
+
+    Raises
+    ------
+    DeviceError
+        As :func:`choose_device`, for any of them; with ``"cuda:all"`` where no GPU can be used.
+    """
+    if request == "cuda:all":
+        gpus = [device.name for device in list_devices() if device.name != "cpu" and device.is_usable]
+        return tuple(gpus) if gpus else (choose_device("cuda:0"),)  # which says why
+    if re.fullmatch(r"cuda:\d+(,\d+)+", request) is None:
+        return (choose_device(request),)
+    numbers = request.removeprefix("cuda:").split(",")
+    return tuple(dict.fromkeys(choose_device(f"cuda:{int(number)}") for number in numbers))
 
 
 def _choose_automatically() -> str:

@@ -83,7 +83,7 @@ def provenance(movie: Movie, device: str, seed: int, costs: list[StageCost], war
     movie : Movie
         The source; three of its frames are read.
     device : str
-        ``"cpu"`` or ``"cuda:0"``.
+        ``"cpu"``, ``"cuda:0"``, or several GPUs as ``"cuda:0,1"``.
     seed : int
         Of everything random.
     costs : list of StageCost

@@ -202,8 +202,10 @@ def core_weights(tiles: list[Tile], hats: sparse.csr_array, image_shape: tuple[i
     return weights
 
 
-def plan_tiles(image_shape: tuple[int, int], n_frames: int, halo_px: int, *rooms: Room) -> list[Tile]:
-    """Choose the fewest tiles whose largest fits.
+def plan_tiles(
+    image_shape: tuple[int, int], n_frames: int, halo_px: int, *rooms: Room, n_devices: int = 1
+) -> list[Tile]:
+    """Choose the fewest tiles whose largest fits; for several devices, those that are done soonest.
 
     Parameters
     ----------
@@ -215,6 +217,9 @@ def plan_tiles(image_shape: tuple[int, int], n_frames: int, halo_px: int, *rooms
         Width of the halo (px).
     *rooms : Room
         Memories that each tile has to fit, all of them: the host's, and a GPU's.
+    n_devices : int
+        Devices that solve a tile each at the same time. Where the image is so small that halves with their halos are
+        as large as the whole, some of them get none.
 
     Raises
     ------
@@ -228,7 +233,7 @@ def plan_tiles(image_shape: tuple[int, int], n_frames: int, halo_px: int, *rooms
         largest = max(tile.n_pixels for tile in tiles)
         tight = [room for room in rooms if room.needed_bytes(largest, n_frames) > room.n_bytes]
         if not tight:
-            return tiles
+            return tiles if n_devices == 1 else _shared_out(tiles, image_shape, halo_px, n_devices)
         if height / n_rows >= width / n_columns:
             n_rows += 1
         else:
@@ -240,3 +245,20 @@ def plan_tiles(image_shape: tuple[int, int], n_frames: int, halo_px: int, *rooms
                 "for it",
                 f"give more memory ({tight[0].option}), or average more frames (--set downsample_time_by=8)",
             )
+
+
+def _shared_out(fewest: list[Tile], image_shape: tuple[int, int], halo_px: int, n_devices: int) -> list[Tile]:
+    """Cut into no larger tiles, so that the device with most to do has least: pixels of its tiles, halos included."""
+    height, width = image_shape
+    most_pixels = max(tile.n_pixels for tile in fewest)
+    best, least = fewest, math.ceil(len(fewest) / n_devices) * most_pixels
+    most_tiles = math.ceil(len(fewest) / n_devices) * n_devices
+    for n_rows in range(1, min(most_tiles, height) + 1):
+        for n_columns in range(math.ceil(len(fewest) / n_rows), min(most_tiles // n_rows, width) + 1):
+            tiles = cut(image_shape, n_rows, n_columns, halo_px)
+            largest = max(tile.n_pixels for tile in tiles)
+            work = math.ceil(len(tiles) / n_devices) * largest
+            is_possible = largest <= most_pixels and _is_useful(height / n_rows, width / n_columns, halo_px)
+            if is_possible and (work, len(tiles)) < (least, len(best)):
+                best, least = tiles, work
+    return best

@@ -148,13 +148,13 @@ def read_movie(movie: Movie, method: str, run: RunSettings, values: dict[str, An
 def _read(movie: Movie, method: str, run: RunSettings, values: dict[str, Any], clock: StageClock) -> Reading:
     with clock.stage("look at the movie"):
         plan = make_plan(movie, method, run, values)
-    with clock.stage("read movie"), on_device(plan.device, run.device_memory_bytes):
+    with clock.stage("read movie"), on_device(plan.devices[0], run.device_memory_bytes):
         working, summary = ingest(
             movie,
             plan.tiles,
             plan.factor,
             lambda done, total: clock.tell("read movie", done, total, "frames"),
-            plan.device,
+            plan.devices[0],
             plan.block_bytes,
         )
     return Reading(movie, movie, summary.lost, plan, working, summary)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpucells.device.budget import device_budget_bytes
-from gpucells.device.discover import choose_device
+from gpucells.device.discover import choose_devices
 from gpucells.device.memory import free_host_memory_bytes
 from gpucells.errors import InputError, MissingFileError
 from gpucells.io.open_movie import open_movie
@@ -29,6 +29,7 @@ from gpucells.tiles.grid import (
     plan_tiles,
 )
 from gpucells.tiles.look import look_at
+from gpucells.tiles.workers import require_safe_threads
 
 Float32 = NDArray[np.float32]
 
@@ -46,8 +47,8 @@ class Plan:
         The source.
     method : Method
         With ``settings``, its validated settings.
-    device : str
-        ``"cpu"`` or ``"cuda:0"``.
+    devices : tuple of str
+        ``("cpu",)``, or one or more GPUs as ``"cuda:N"``; tiles are shared out among them, the first does the rest.
     radius_px : float
         Cell radius (px), given or estimated.
     factor : int
@@ -61,7 +62,7 @@ class Plan:
     budget_bytes : int
         Memory of the host that the run may use.
     device_room : Room or None
-        Memory of the GPU that a tile may take; None where the run is on the CPU.
+        Memory of a GPU that a tile may take, of the smallest where there are several; None where the run is on the CPU.
     warnings : tuple of str
         What the estimates warned of.
     """
@@ -69,7 +70,7 @@ class Plan:
     movie: Movie
     method: Method
     settings: MethodSettings
-    device: str
+    devices: tuple[str, ...]
     radius_px: float
     factor: int
     noise: Float32
@@ -84,6 +85,11 @@ class Plan:
         """Size of a block of frames (float32) that may not be exceeded."""
         on_host = self.budget_bytes // 8
         return on_host if self.device_room is None else min(on_host, self.device_room.n_bytes // 16)
+
+    @property
+    def device(self) -> str:
+        """The devices in one word: ``"cpu"``, ``"cuda:0"``, ``"cuda:0,1"``."""
+        return ",".join([self.devices[0], *(name.removeprefix("cuda:") for name in self.devices[1:])])
 
     @property
     def halo_px(self) -> int:
@@ -129,8 +135,11 @@ class Plan:
     def _device_lines(self, n_pixels: int, n_frames: int) -> list[str]:
         if self.device_room is None:
             return []
+        each = f" of each of {len(self.devices)} GPUs" if len(self.devices) > 1 else ""
         needed = self.device_room.needed_bytes(n_pixels, n_frames)
-        return [f"GPU memory  {self.device_room.n_bytes:,} bytes at most; the largest tile takes {needed:,} bytes"]
+        return [
+            f"GPU memory  {self.device_room.n_bytes:,} bytes at most{each}; the largest tile takes {needed:,} bytes"
+        ]
 
 
 def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, object]) -> Plan:
@@ -158,7 +167,9 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
     """
     chosen = find_method(method)
     settings = chosen.settings(run.preset, dict(values))
-    device = choose_device(run.device)
+    devices = choose_devices(run.device)
+    if len(devices) > 1:
+        require_safe_threads()
     if movie.n_frames < FEWEST_FRAMES:
         raise InputError(
             f"{movie.source} has {movie.n_frames} frames",
@@ -178,16 +189,16 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
         factor = max(1, round(estimated.decay_frames / settings.min_tau_after_downsampling))
     factor = max(1, min(factor, movie.n_frames // FEWEST_FRAMES))
     device_room = None
-    if device != "cpu":
-        n_bytes = device_budget_bytes(device, run.device_memory_bytes)
+    if devices != ("cpu",):
+        n_bytes = min(device_budget_bytes(device, run.device_memory_bytes) for device in devices)
         device_room = Room(n_bytes, DEVICE_BYTES_PER_SAMPLE, "--device-memory", DEVICE_BYTES_PER_PIXEL)
     rooms = [Room(max(budget - RESERVED_BYTES, budget // 4)), *filter(None, [device_room])]
-    tiles = plan_tiles(image_shape, movie.n_frames // factor, _halo_px(radius), *rooms)
+    tiles = plan_tiles(image_shape, movie.n_frames // factor, _halo_px(radius), *rooms, n_devices=len(devices))
     return Plan(
         movie,
         chosen,
         settings,
-        device,
+        devices,
         radius,
         factor,
         seen.noise,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from gpucells.device.budget import on_device
 from gpucells.device.stage_clock import StageClock
 from gpucells.model.components import Components, Rejected
 from gpucells.ops.bilinear import Bilinear
@@ -18,6 +19,7 @@ from gpucells.tiles.given_footprints import of_tile
 from gpucells.tiles.grid import Tile, core_weights
 from gpucells.tiles.plan import Plan
 from gpucells.tiles.recovery import SplittingSolver
+from gpucells.tiles.workers import Tasks, work_on_each
 from gpucells.tiles.working_movie import Summary, WorkingMovie
 
 Float32 = NDArray[np.float32]
@@ -30,14 +32,14 @@ def whole_image_nodes(plan: Plan) -> Bilinear:
 
 def solve_tiles(
     plan: Plan, working: WorkingMovie, summary: Summary, clock: StageClock, correlate: Callable[[Any], Float32],
-    given: sparse.csr_array | None = None, hold: bool = False,
+    given: sparse.csr_array | None = None, hold: bool = False, device_memory_bytes: int | None = None,
 ) -> tuple[list[Tile], list[Components], Float32]:  # fmt: skip
-    """Solve every tile on the plan's device, which is the current one.
+    """Solve every tile, several at once where the plan has several devices.
 
     Parameters
     ----------
     plan : Plan
-        Method, settings, cell radius, device.
+        Method, settings, cell radius, devices.
     working : WorkingMovie
         The tiles' movies; each is released when it is solved.
     summary : Summary
@@ -50,6 +52,8 @@ def solve_tiles(
         ``(n_cells, n_pixels)`` footprints over the whole image to start from instead of finding cells.
     hold : bool
         Leave them as they are.
+    device_memory_bytes : int, optional
+        What the run's arrays may take of each GPU.
 
     Returns
     -------
@@ -60,16 +64,32 @@ def solve_tiles(
     correlation : numpy.ndarray
         ``(height, width)`` local correlation image.
     """
-    solver = _TileSolver(plan, working, summary, clock, correlate, given, hold)
-    parts: list[tuple[Tile, Components]] = []
-    splitting = SplittingSolver(solver.solve, summary.mean.shape, plan.halo_px, plan.device)
-    for number, tile in enumerate(working.tiles):
-        solver.name = "" if len(working.tiles) == 1 else f", tile {number + 1} of {len(working.tiles)}"
-        solved = [(tile, solver.solve(tile))] if plan.device == "cpu" else splitting.solve(tile)
-        working.release(tile)
-        if not hold and len(working.tiles) + len(solved) > 2:
-            solved = [(some, _of_neighbourhood(part, some, 2 * plan.radius_px)) for some, part in solved]
-        parts += solved
+    solver, n_tiles = _TileSolver(plan, working, summary, clock, correlate, given, hold), len(working.tiles)
+    tasks = Tasks(enumerate(working.tiles))
+    done: dict[int, list[tuple[Tile, Components]]] = {}
+
+    def work(device: str) -> None:
+        name = ""
+
+        def report(stage: str, done: float, total: float, unit: str) -> None:
+            tasks.check()
+            clock.tell(stage + name, done, total, unit, device)
+
+        def solve(tile: Tile) -> Components:
+            return solver.solve(tile, device, report)
+
+        with on_device(device, device_memory_bytes):
+            splitting = SplittingSolver(solve, summary.mean.shape, plan.halo_px, device)
+            for number, tile in tasks:
+                name = "" if n_tiles == 1 else f", tile {number + 1} of {n_tiles}"
+                solved = [(tile, solve(tile))] if device == "cpu" else splitting.solve(tile)
+                working.release(tile)
+                if not hold and n_tiles + len(solved) > 2:
+                    solved = [(some, _of_neighbourhood(part, some, 2 * plan.radius_px)) for some, part in solved]
+                done[number] = solved
+
+    work_on_each(plan.devices[:n_tiles], tasks, work)
+    parts = [part for number in sorted(done) for part in done[number]]
     return [tile for tile, _ in parts], [part for _, part in parts], solver.correlation
 
 
@@ -85,11 +105,10 @@ class _TileSolver:
         self._coarse, self._fine = plan.background()
         self._hats = whole_image_nodes(plan).images()
         self.correlation = np.zeros(summary.mean.shape, np.float32)
-        self.name = ""
 
-    def solve(self, tile: Tile) -> Components:
-        """Solve one tile, and fill its core of the correlation image."""
-        movie = self._working.take(tile, self._plan.device)
+    def solve(self, tile: Tile, device: str, report: Callable[[str, float, float, str], None]) -> Components:
+        """Solve one tile on a device, the current one, and fill its core of the correlation image."""
+        movie = self._working.take(tile, device)
         with self._clock.stage("summary images"):
             self.correlation[tile.core_rows, tile.core_columns] = _centred(movie, self._correlate)[tile.core_within]
         start = None if self._given is None else of_tile(tile, self._given, self._plan.movie.width)[0]
@@ -98,15 +117,12 @@ class _TileSolver:
             final, nodes = self._fine.around(tile.rows, tile.columns)
             part = self._plan.method.solve(
                 movie, self._summary.inside[tile.rows, tile.columns], final.on(tile.rows, tile.columns),
-                self._plan.radius_px, self._plan.settings, self._report, start, self._hold,
+                self._plan.radius_px, self._plan.settings, report, start, self._hold,
                 (near.on(tile.rows, tile.columns), near.at_nodes_of(final)), partial(self._working.read, tile),
             )  # fmt: skip
         # Nodes that are another tile's go: a long movie's are too many to keep.
         mine = core_weights([tile], self._hats, self._summary.mean.shape)[0][nodes] > 0
         return replace(part, field=part.field[mine], nodes=nodes[mine])
-
-    def _report(self, stage: str, done: float, total: float, unit: str) -> None:
-        self._clock.tell(stage + self.name, done, total, unit)
 
 
 def _of_neighbourhood(part: Components, tile: Tile, margin_px: float) -> Components:

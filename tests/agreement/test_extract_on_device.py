@@ -33,7 +33,7 @@ def on_cpu(movie: np.ndarray) -> Cells:
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch, emulator: None) -> Any:
     """Let a run choose the stand-in; returns the context manager that installs it."""
-    monkeypatch.setattr(plan, "choose_device", lambda name: name)
+    monkeypatch.setattr(plan, "choose_devices", lambda name: tuple(f"cuda:{k}" for k in name[5:].split(",")))
     return installed
 
 
@@ -47,8 +47,8 @@ def require_the_same_cells(first: Cells, second: Cells) -> None:
     assert ((a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min() > 0.98
 
 
-def on_device(movie: np.ndarray, **run: Any) -> Cells:
-    return gpucells.extract_cells(movie, settings=SETTINGS, device="cuda:0", **CHOSEN, **run)
+def on_device(movie: np.ndarray, device: str = "cuda:0", **run: Any) -> Cells:
+    return gpucells.extract_cells(movie, settings=SETTINGS, device=device, **CHOSEN, **run)
 
 
 @pytest.mark.parametrize("order", [0, 2])
@@ -80,6 +80,25 @@ def test_a_tile_that_is_too_large_is_solved_in_halves(
         found = on_device(movie)
     (warning,) = found.provenance.warnings
     assert "ran out of memory at a tile of 40 x 72 pixels" in warning
+    require_the_same_cells(on_cpu, found)
+
+
+def test_two_devices_share_the_tiles(stand_in: Any, movie: np.ndarray, on_cpu: Cells) -> None:
+    with stand_in(vram_bytes=256 << 20, n_devices=2) as cupy:
+        told: set[tuple[str, str]] = set()
+        found = on_device(movie, "cuda:0,1", progress=lambda event: told.add((event.stage, event.device)))
+        assert min(gpu.peak_bytes for gpu in cupy.machine.gpus) > movie.size * 4 / 2
+    refined = {stage: device for stage, device in told if stage.startswith("refine")}
+    assert refined.keys() == {"refine, tile 1 of 2", "refine, tile 2 of 2"}
+    assert set(refined.values()) == {"cuda:0", "cuda:1"}
+    assert ("traces", "cuda:0") in told
+    assert ("read movie", "cpu") in told
+    assert found.provenance.device == "cuda:0,1"
+    assert not found.provenance.warnings
+    assert {cost.stage: cost.device_peak_bytes > 0 for cost in found.provenance.stages} == {
+        "look at the movie": False, "read movie": False, "summary images": True, "find and refine cells": True,
+        "join": True, "traces": True, "assemble": True,
+    }  # fmt: skip
     require_the_same_cells(on_cpu, found)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from gpucells.cli import main
 from gpucells.device import discover, memory
-from gpucells.device.discover import choose_device, find_problems, list_devices
+from gpucells.device.discover import choose_device, choose_devices, find_problems, list_devices
 from gpucells.errors import DeviceError
 
 GIB = 1 << 30
@@ -300,6 +300,29 @@ def test_choice_where_gpus_are_taken(machine: Machine) -> None:
     with pytest.raises(DeviceError, match="cuda:3 does not answer") as caught:
         choose_device("cuda:3")
     assert "found: cpu, cuda:0" in caught.value.hint
+
+
+@pytest.mark.usefixtures("gpus_are_taken")
+def test_several_gpus(machine: Machine) -> None:
+    machine(FakeNvml(("a", "b", "c")), fake_cupy(order=(0, 1, 2)), ("cupy-cuda13x",))
+    assert choose_devices("cuda:2,0,2") == ("cuda:2", "cuda:0")
+    assert choose_devices("cuda:all") == ("cuda:0", "cuda:1", "cuda:2")
+    assert choose_devices("cuda:1") == ("cuda:1",)
+    assert choose_devices("cuda") == choose_devices("auto") == ("cuda:0",), "several only where they are asked for"
+    assert choose_devices("cpu") == ("cpu",)
+    with pytest.raises(DeviceError, match="cuda:3 does not answer") as caught:
+        choose_devices("cuda:0,3")
+    assert "found: cpu, cuda:0, cuda:1, cuda:2" in caught.value.hint
+
+
+@pytest.mark.usefixtures("gpus_are_taken")
+def test_all_gpus_where_none_can_be_used(machine: Machine) -> None:
+    machine(FakeNvml(("a", "b")))
+    with pytest.raises(DeviceError, match="cannot be used: CuPy is not installed"):
+        choose_devices("cuda:all")
+    machine()
+    with pytest.raises(DeviceError, match="cuda:0 does not answer"):
+        choose_devices("cuda:all")
 
 
 @pytest.mark.usefixtures("gpus_are_taken")

@@ -39,9 +39,18 @@ def test_wrong_values_are_explained(values: dict[str, Any], message: str, hint: 
     assert hint in caught.value.hint
 
 
-@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:13"])
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:13", "cuda:0,1", "cuda:12,3,0", "cuda:all"])
 def test_devices_have_names(device: str) -> None:
     assert RunSettings(device=device).device == device
+
+
+@pytest.mark.parametrize(
+    "device", ["cuda:", "cuda:0,", "cuda:,1", "cuda:0;1", "cuda:0,all", "cuda:-1", "all", "cpu,cuda:0"]
+)
+def test_names_that_are_no_device(device: str) -> None:
+    with pytest.raises(SettingsError, match="device") as caught:
+        RunSettings.from_values({"device": device})
+    assert "cuda:0,1" in caught.value.hint
 
 
 def test_settings_do_not_change() -> None:

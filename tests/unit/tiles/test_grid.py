@@ -42,6 +42,32 @@ def test_each_memory_has_to_hold_a_tile() -> None:
     assert len(plan_tiles((200, 50), 50, 8, host, device)) == len(plan_tiles((200, 50), 50, 8, device)) == 2
 
 
+@pytest.mark.parametrize(
+    ("shape", "halo_px", "share", "n_devices", "grid"),
+    [
+        ((100, 100), 5, 1, 1, (1, 1)),
+        ((100, 100), 5, 1, 2, (1, 2)),
+        ((100, 100), 5, 1, 3, (1, 3)),
+        ((100, 100), 5, 1, 4, (2, 2)),
+        ((40, 300), 5, 1, 4, (1, 4)),
+        ((100, 100), 5, 0.2, 1, (3, 3)),
+        ((100, 100), 5, 0.2, 2, (2, 5)),  # five turns for 10 smaller tiles as for 9
+        ((100, 100), 5, 0.2, 3, (3, 3)),
+        ((512, 512), 30, 0.1, 8, (4, 8)),
+        ((10, 24), 10, 1, 3, (1, 2)),  # the middle third with its halos is the whole
+        ((10, 10), 10, 1, 2, (1, 1)),  # each half with its halo is the whole
+        ((1, 1), 5, 1, 8, (1, 1)),
+    ],
+)
+def test_every_device_gets_a_tile_where_the_image_is_large_enough(
+    shape: tuple[int, int], halo_px: int, share: float, n_devices: int, grid: tuple[int, int]
+) -> None:
+    room = Room(int(share * shape[0] * shape[1] * 50 * BYTES_PER_SAMPLE))
+    tiles = plan_tiles(shape, 50, halo_px, room, n_devices=n_devices)
+    assert (len({tile.core_rows.start for tile in tiles}), len({tile.core_columns.start for tile in tiles})) == grid
+    assert all(room.needed_bytes(tile.n_pixels, 50) <= room.n_bytes for tile in tiles)
+
+
 def test_halves_are_cut_across_the_longer_side_and_keep_their_halo() -> None:
     (whole,) = cut((20, 41), 1, 1, 6)
     left, right = halves(whole, (20, 41), 6) or ()

@@ -100,7 +100,7 @@ MIB = 1 << 20
 
 @pytest.mark.parametrize("emulated_settings", [{"vram_bytes": 16 * MIB}])
 def test_tiles_fit_the_gpus_memory_too(simulated, emulated_cupy, monkeypatch) -> None:
-    monkeypatch.setattr(plan_module, "choose_device", lambda request: "cuda:0")
+    monkeypatch.setattr(plan_module, "choose_devices", lambda request: ("cuda:0",))
     values, run = {"downsample_time_by": 2}, {"cell_diameter_px": 6, "memory_bytes": 2 * 10**9}
     whole = planned(simulated.movie, values, **run)
     assert len(whole.tiles) == 1
@@ -113,6 +113,29 @@ def test_tiles_fit_the_gpus_memory_too(simulated, emulated_cupy, monkeypatch) ->
     with pytest.raises(DeviceMemoryError, match="smallest tile") as caught:
         planned(simulated.movie, values, **run, device_memory_bytes=MIB // 8)
     assert "--device-memory" in caught.value.hint
+
+
+@pytest.mark.parametrize("emulated_settings", [{"vram_bytes": 16 * MIB, "n_devices": 3}])
+def test_tiles_fit_the_smallest_gpu_and_every_gpu_gets_one(simulated, emulated_cupy, monkeypatch) -> None:
+    monkeypatch.setattr(plan_module, "choose_devices", lambda request: ("cuda:0", "cuda:2"))
+    with emulated_cupy.cuda.Device(2):
+        somebody_elses = emulated_cupy.zeros(4 * MIB, np.uint8)
+    plan = planned(simulated.movie, {"downsample_time_by": 2}, cell_diameter_px=6, memory_bytes=2 * 10**9)
+    assert (plan.device, plan.devices) == ("cuda:0,2", ("cuda:0", "cuda:2"))
+    assert plan.device_room is not None
+    assert plan.device_room.n_bytes == int(0.9 * 12 * MIB)
+    assert len(plan.tiles) == 2
+    assert plan.lines()[-1] == (
+        "GPU memory  11,324,620 bytes at most of each of 2 GPUs; the largest tile takes 7,068,800 bytes"
+    )
+    assert somebody_elses.nbytes
+
+
+def test_threads_that_cannot_be_shared_are_told_before_the_movie_is_read(simulated, monkeypatch) -> None:
+    monkeypatch.setattr(plan_module, "choose_devices", lambda request: ("cuda:0", "cuda:1"))
+    monkeypatch.setattr("numba.threading_layer", lambda: "workqueue")
+    with pytest.raises(DeviceError, match="workqueue"):
+        planned(simulated.movie)
 
 
 def test_a_gpus_memory_does_not_matter_on_the_cpu(simulated) -> None:
