@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -35,13 +36,22 @@ class Mean:
         self.title = method.title
         self.began = threading.Barrier(n_devices)
         self.begun: set[int] = set()
+        self.fails_on: int | None = None
 
     def solve(self, movie: Any, inside: Any, nodes: Any, *others: Any) -> Components:
         device = movie.device.id
         if device not in self.begun:
             self.begun.add(device)
-            self.began.wait(60)
-        others[2]("refine", 1, 1, "rounds")
+            self.began.wait(20)
+        report = others[2]
+        report("refine", 1, 1, "rounds")
+        if self.fails_on is not None:
+            if device == self.fails_on:
+                raise RuntimeError("theirs")
+            for _ in range(10_000):  # ten seconds
+                report("refine", 1, 1, "rounds")
+                time.sleep(0.001)
+            pytest.fail("was not stopped within its tile")
         assert self.cupy.cuda.Device().id == device
         copies = [movie + k for k in range(2)]
         mean = to_host(copies[0].mean(axis=2)).ravel()
@@ -50,12 +60,15 @@ class Mean:
         return Components(none, nobody, mean, mean, mean, field, {}, Rejected(none, nobody, (), {}))
 
 
-def solved_on(cupy: Any, movie: Any, monkeypatch: pytest.MonkeyPatch, *devices: str) -> SimpleNamespace:
+def solved_on(
+    cupy: Any, movie: Any, monkeypatch: pytest.MonkeyPatch, *devices: str, fails_on: int | None = None
+) -> SimpleNamespace:
     """Solve the tiles planned for two devices on these."""
     monkeypatch.setattr(plan_module, "choose_devices", lambda _: ("cuda:0", "cuda:1"))
     plan = make_plan(movie, "extract", RunSettings(cell_diameter_px=3), {"downsample_time_by": 1})
     assert len(plan.tiles) == N_PLANNED
     plan = replace(plan, devices=devices, method=Mean(cupy, plan.method, len(devices)))  # type: ignore[arg-type]
+    plan.method.fails_on = fails_on  # type: ignore[attr-defined]
     told: list[Event] = []
     clock = StageClock(told.append, *devices)
     working, summary = ingest(movie, plan.tiles, 1, lambda *_: None)
@@ -114,3 +127,13 @@ def test_a_gpu_whose_memory_runs_out_splits_its_tile_alone(
     np.testing.assert_allclose(split.baseline, whole.baseline, rtol=1e-6)
     np.testing.assert_allclose(split.correlation, whole.correlation, atol=1e-3)
     assert others.nbytes
+
+
+@pytest.mark.parametrize("emulated_settings", [in_order(0)], ids=str)
+@pytest.mark.parametrize("fails_on", [0, 1])
+def test_an_error_on_one_gpu_ends_the_other_within_its_tile(
+    emulated_cupy: Any, movie: Any, monkeypatch: pytest.MonkeyPatch, fails_on: int
+) -> None:
+    with pytest.raises(RuntimeError, match="theirs"):
+        solved_on(emulated_cupy, movie, monkeypatch, "cuda:0", "cuda:1", fails_on=fails_on)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("gpucells-device")]

@@ -13,7 +13,7 @@ import numba
 import pytest
 
 from gpucells.errors import DeviceError
-from gpucells.tiles.workers import Tasks, require_safe_threads, work_on_each
+from gpucells.tiles.workers import Stopped, Tasks, require_safe_threads, work_on_each
 
 DEVICES = ("cuda:0", "cuda:1", "cuda:2")
 
@@ -72,6 +72,16 @@ def test_the_first_error_ends_the_others_and_comes_out_as_it_is(kind: Any) -> No
         work_on_each(DEVICES, tasks, work)
     assert caught.value is error
     assert sorted(ended) == list(DEVICES)
+
+
+def test_nothing_is_taken_after_an_error() -> None:
+    tasks = Tasks("ab")
+    assert next(tasks) == "a"
+    tasks.stop(ValueError("theirs"))
+    tasks.stop(ValueError("a later one"))
+    with pytest.raises(Stopped):
+        next(tasks)
+    assert str(tasks.error) == "theirs"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal cannot be sent to a process of one's own on Windows")
