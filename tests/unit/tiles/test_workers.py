@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numba
@@ -84,8 +85,16 @@ def test_nothing_is_taken_after_an_error() -> None:
     assert str(tasks.error) == "theirs"
 
 
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """What a shell starts in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal cannot be sent to a process of one's own on Windows")
-def test_ctrl_c_ends_all() -> None:
+def test_ctrl_c_ends_all(hears_ctrl_c: None) -> None:
     tasks, all_here, ended = Tasks(range(3)), threading.Barrier(3), []
 
     def work(device: str) -> None:
