@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gpucells.device.arrays import namespace_of
 from gpucells.device.kernels import Array, Define, Kernel, Scalar
+from gpucells.ops.row_blocks import each_share
 
 Float32 = NDArray[np.float32]
 
@@ -101,12 +102,12 @@ def as_native(frames: NDArray[Any]) -> NDArray[Any]:
     return flat if flat.dtype.type in NATIVE and flat.dtype.isnative else flat.astype(np.float32)
 
 
-@numba.njit(cache=True, parallel=True, fastmath=SAFE, error_model="numpy")
-def _fold(frames, factor, averaged, first, total, maximum, minimum, broken):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, fastmath=SAFE, error_model="numpy", nogil=True)
+def _fold(frames, factor, averaged, first, total, maximum, minimum, broken, first_run, last_run):  # type: ignore[no-untyped-def]
     n_frames, n_pixels = frames.shape
     n_averaged = n_frames // factor
     inverse = np.float32(1) / np.float32(factor)
-    for run in numba.prange((n_pixels + RUN - 1) // RUN):
+    for run in range(first_run, last_run):
         p0 = run * RUN
         n = min(RUN, n_pixels - p0)
         sums = np.zeros((n_averaged + 1, RUN), np.float32)
@@ -116,21 +117,25 @@ def _fold(frames, factor, averaged, first, total, maximum, minimum, broken):  # 
         for t in range(n_frames):
             row = frames[t, p0 : p0 + n]
             k = min(t // factor, n_averaged)  # frames that fill no average go to the last row
+            line = sums[k]
             for i in range(n):
                 value = np.float32(row[i])
                 finite = abs(value) <= LARGEST
                 bad[i] += np.float32(0) if finite else np.float32(1)
                 value = value if finite else np.float32(0)
-                sums[k, i] += value
+                line[i] += value
                 high[i] = value if value > high[i] else high[i]
                 low[i] = value if value < low[i] else low[i]
+        highest, lowest = maximum[p0 : p0 + n], minimum[p0 : p0 + n]
+        hurt, whole = broken[p0 : p0 + n], total[p0 : p0 + n]
         for i in range(n):
-            maximum[p0 + i] = max(maximum[p0 + i], high[i])
-            minimum[p0 + i] = min(minimum[p0 + i], low[i])
-            broken[p0 + i] |= bad[i] > 0
+            highest[i] = max(highest[i], high[i])
+            lowest[i] = min(lowest[i], low[i])
+            hurt[i] |= bad[i] > 0
         for k in range(n_averaged + 1):
+            line = sums[k]
             for i in range(n):
-                total[p0 + i] += sums[k, i]
+                whole[i] += line[i]
         for i in range(n):
             trace = averaged[p0 + i, first : first + n_averaged]
             for k in range(n_averaged):
@@ -156,7 +161,14 @@ def fold_frames(frames: NDArray[Any], factor: int, averaged: Float32, first: int
     if is_cupy_array(frames):
         _fold_cuda(as_native(frames), factor, averaged, first, summary)
         return
-    _fold(as_native(frames), factor, averaged, first, summary.total, summary.maximum, summary.minimum, summary.broken)
+    arguments = (
+        as_native(frames), factor, averaged, first, summary.total, summary.maximum, summary.minimum, summary.broken,
+    )  # fmt: skip
+    each_share(_runs(len(averaged)), lambda begin, end: _fold(*arguments, begin, end))
+
+
+def _runs(n_pixels: int) -> int:
+    return -(-n_pixels // RUN)
 
 
 def _fold_cuda(frames: Any, factor: int, averaged: Any, first: int, summary: PixelSummary) -> None:
@@ -180,10 +192,10 @@ def _pixels_by_frames(n_pixels: int, n_frames: int) -> tuple[int, int]:
     return _tiles(n_pixels), min(_tiles(n_frames), 65535)
 
 
-@numba.njit(cache=True, parallel=True, fastmath=SAFE, error_model="numpy")
-def _profiles(frames, rows, columns):  # type: ignore[no-untyped-def]
-    n_frames, height, width = frames.shape
-    for t in numba.prange(n_frames):
+@numba.njit(cache=True, fastmath=SAFE, error_model="numpy", nogil=True)
+def _profiles(frames, rows, columns, first_frame, last_frame):  # type: ignore[no-untyped-def]
+    _, height, width = frames.shape
+    for t in range(first_frame, last_frame):
         of_rows, of_columns = rows[t], columns[t]
         of_columns[:] = 0
         for y in range(height):
@@ -216,7 +228,7 @@ def frame_profiles(frames: NDArray[Any]) -> tuple[Float32, Float32]:
     if is_cupy_array(native):
         return _profiles_cuda(native)
     rows, columns = np.empty(frames.shape[:2], np.float32), np.empty((len(frames), frames.shape[2]), np.float32)
-    _profiles(native, rows, columns)
+    each_share(len(native), lambda begin, end: _profiles(native, rows, columns, begin, end))
     return rows, columns
 
 
@@ -227,13 +239,14 @@ def _profiles_cuda(frames: Any) -> tuple[Any, Any]:
     return size.mean(axis=2), size.mean(axis=1)
 
 
-@numba.njit(cache=True, parallel=True, fastmath=SAFE, error_model="numpy")
-def _whiten(frames, pixels, baseline, noise, out, first):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, fastmath=SAFE, error_model="numpy", nogil=True)
+def _whiten(frames, pixels, baseline, noise, out, first, first_run, last_run):  # type: ignore[no-untyped-def]
     n_frames = len(frames)
     n_pixels = len(pixels)
-    for run in numba.prange((n_pixels + RUN - 1) // RUN):
+    for run in range(first_run, last_run):
         p0 = run * RUN
         n = min(RUN, n_pixels - p0)
+        some = pixels[p0 : p0 + n]  # sliced first: an index that might be negative is looked up one by one
         part = np.zeros((RUN, RUN), np.float32)
         for t0 in range(0, n_frames, RUN):
             width = min(RUN, n_frames - t0)
@@ -241,15 +254,13 @@ def _whiten(frames, pixels, baseline, noise, out, first):  # type: ignore[no-unt
                 row = frames[t0 + t]
                 seen = part[t]
                 for i in range(n):
-                    seen[i] = np.float32(row[pixels[p0 + i]])
-            for t in range(width):
-                seen = part[t]
+                    seen[i] = np.float32(row[some[i]])
                 for i in range(RUN):
                     seen[i] = seen[i] if abs(seen[i]) <= LARGEST else np.float32(0)
             for i in range(n):
                 trace = out[p0 + i, first + t0 : first + t0 + width]
-                b = baseline[pixels[p0 + i]]
-                w = np.float32(1) / noise[pixels[p0 + i]]
+                b = baseline[some[i]]
+                w = np.float32(1) / noise[some[i]]
                 for t in range(width):
                     trace[t] = (part[t, i] - b) * w
 
@@ -281,10 +292,11 @@ def whiten_frames(
     if is_cupy_array(frames):
         return _whiten_cuda(as_native(frames), baseline, noise, pixels, out, first)
     result = np.empty((len(pixels), len(frames)), np.float32) if out is None else out
-    _whiten(
+    arguments = (
         as_native(frames), np.ascontiguousarray(pixels, np.uint64), np.ascontiguousarray(baseline, np.float32),
         np.ascontiguousarray(noise, np.float32), result, first,
     )  # fmt: skip
+    each_share(_runs(len(pixels)), lambda begin, end: _whiten(*arguments, begin, end))
     return result
 
 
@@ -299,10 +311,10 @@ def _whiten_cuda(frames: Any, baseline: Any, noise: Any, pixels: Any, out: Any, 
     return result
 
 
-@numba.njit(cache=True, parallel=True, fastmath=SAFE, error_model="numpy")
-def _unfold(traces, first, scale, frames):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, fastmath=SAFE, error_model="numpy", nogil=True)
+def _unfold(traces, first, scale, frames, first_run, last_run):  # type: ignore[no-untyped-def]
     n_frames, n_pixels = frames.shape
-    for run in numba.prange((n_pixels + RUN - 1) // RUN):
+    for run in range(first_run, last_run):
         p0 = run * RUN
         n = min(RUN, n_pixels - p0)
         part = np.empty((RUN, RUN), np.float32)
@@ -340,7 +352,8 @@ def unfold_frames(traces: Float32, first: int, n_frames: int, scale: Float32, ou
     if is_cupy_array(traces):
         return _unfold_cuda(traces, first, n_frames, scale, out)
     frames = np.empty((n_frames, len(traces)), np.float32) if out is None else out
-    _unfold(traces, first, np.ascontiguousarray(scale, np.float32), frames)
+    factors = np.ascontiguousarray(scale, np.float32)
+    each_share(_runs(len(traces)), lambda begin, end: _unfold(traces, first, factors, frames, begin, end))
     return frames
 
 

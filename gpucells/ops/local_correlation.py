@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gpucells.device.arrays import namespace_of, to_host
 from gpucells.device.kernels import Array, Define, Kernel, Scalar
+from gpucells.ops.row_blocks import each_share
 
 Float32 = NDArray[np.float32]
 
@@ -34,10 +35,10 @@ LOCAL_CORRELATION = Kernel(
 )  # fmt: skip
 
 
-@numba.njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
-def _correlate(movie, mean, norm, image):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
+def _correlate(movie, mean, norm, image, begin, end):  # type: ignore[no-untyped-def]
     height, width, n_frames = movie.shape
-    for y in numba.prange(height):
+    for y in range(begin, end):
         for x in range(width):
             total = np.float32(0)
             count = 0
@@ -72,7 +73,8 @@ def local_correlation(movie: Float32) -> Float32:
     mean = movie.mean(axis=2)
     norm = np.sqrt(np.maximum(np.einsum("yxt,yxt->yx", movie, movie) - movie.shape[2] * mean**2, 0))
     image = np.zeros(movie.shape[:2], np.float32)
-    _correlate(movie, mean.astype(np.float32), norm.astype(np.float32), image)
+    arguments = movie, mean.astype(np.float32), norm.astype(np.float32), image
+    each_share(len(movie), lambda begin, end: _correlate(*arguments, begin, end))
     return image
 
 

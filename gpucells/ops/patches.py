@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from gpucells.ops.row_blocks import each_share
+
 Float32 = NDArray[np.float32]
 
 
@@ -154,10 +156,10 @@ def _add_shifted(total: NDArray[np.bool_], line: NDArray[np.bool_], by: int) -> 
     total[: len(line) - by] |= line[by:]
 
 
-@numba.njit(cache=True, parallel=True)
-def _keep_peak_component(images):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, error_model="numpy", nogil=True)
+def _keep_peak_component(images, begin, end):  # type: ignore[no-untyped-def]
     side = images.shape[1]
-    for k in numba.prange(len(images)):
+    for k in range(begin, end):
         image = images[k]
         at = image.argmax()
         if image[at // side, at % side] <= 0:
@@ -184,5 +186,4 @@ def _keep_peak_component(images):  # type: ignore[no-untyped-def]
 
 def keep_peak_component(images: Float32) -> None:
     """Zero, in place, what is not connected (8 neighbours, above 0) to each image's brightest pixel."""
-    if len(images):
-        _keep_peak_component(images)
+    each_share(len(images), lambda begin, end: _keep_peak_component(images, begin, end))

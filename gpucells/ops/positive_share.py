@@ -20,6 +20,7 @@ from scipy import sparse
 from gpucells.device.arrays import to_host
 from gpucells.device.kernels import Array, Define, Kernel, Scalar
 from gpucells.ops.overlap_graph import OverlapGraph
+from gpucells.ops.row_blocks import each_share
 
 Float32 = NDArray[np.float32]
 
@@ -41,10 +42,10 @@ POSITIVE_SHARE = Kernel(
 )  # fmt: skip
 
 
-@numba.njit(cache=True, parallel=True, fastmath=True)
-def _count(movie, pixels, start, cells, weights, least, traces, out):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
+def _count(movie, pixels, start, cells, weights, least, traces, out, begin, end):  # type: ignore[no-untyped-def]
     n_frames = movie.shape[1]
-    for b in numba.prange((n_frames + BLOCK - 1) // BLOCK):
+    for b in range(begin, end):
         t0 = b * BLOCK
         width = min(BLOCK, n_frames - t0)
         residual = np.empty(BLOCK, np.float32)
@@ -67,7 +68,8 @@ def _count(movie, pixels, start, cells, weights, least, traces, out):  # type: i
 def _count_here(movie: Float32, graph: OverlapGraph, least: Float32, traces: Float32) -> Float32:
     out = np.zeros((len(least), movie.shape[1]), np.float32)
     model = np.ascontiguousarray(traces, np.float32)
-    _count(movie, graph.pixels, graph.start, graph.cells, graph.weights, least, model, out)
+    arguments = movie, graph.pixels, graph.start, graph.cells, graph.weights, least, model, out
+    each_share(-(-movie.shape[1] // BLOCK), lambda begin, end: _count(*arguments, begin, end))
     return out
 
 

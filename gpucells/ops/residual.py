@@ -17,6 +17,7 @@ from scipy import sparse
 
 from gpucells.device.arrays import to_host
 from gpucells.device.kernels import Array, Define, Kernel, Scalar
+from gpucells.ops.row_blocks import each_share
 
 Float32 = NDArray[np.float32]
 
@@ -75,9 +76,9 @@ def _float32_on_device(array: Any) -> Any:
     return cupy.ascontiguousarray(cupy.asarray(array), np.float32)
 
 
-@numba.njit(cache=True, parallel=True, fastmath=True)
-def _subtract(movie, offset, start, components, weights, traces, out):  # type: ignore[no-untyped-def]
-    for p in numba.prange(len(movie)):
+@numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
+def _subtract(movie, offset, start, components, weights, traces, out, begin, end):  # type: ignore[no-untyped-def]
+    for p in range(begin, end):
         row = out[p]
         source = movie[p]
         o = offset[p]
@@ -118,10 +119,11 @@ def subtract_components(
     if is_cupy_array(movie):
         return _subtract_on_device(movie, images, traces, offset, out)
     result = np.empty_like(movie) if out is None else out
-    _subtract(
+    arguments = (
         movie, np.ascontiguousarray(offset, np.float32), *_by_pixel(images), np.ascontiguousarray(traces, np.float32),
         result,
     )  # fmt: skip
+    each_share(len(movie), lambda begin, end: _subtract(*arguments, begin, end))
     return result
 
 
@@ -161,55 +163,55 @@ def _level(residual, level):  # type: ignore[no-untyped-def]
     return level
 
 
-@numba.njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
 def _gain(  # type: ignore[no-untyped-def]
-    movie, cells, cell_traces, hats, hat_traces, kappa, start_gain, start_offset, gain, offset, certainty
+    movie, cells, cell_traces, hats, hat_traces, kappa, start_gain, start_offset, gain, offset, certainty, begin, end
 ):
-    n_pixels, n_frames = movie.shape
+    n_frames = movie.shape[1]
     cell_start, cell_index, cell_weight = cells
     hat_start, hat_index, hat_weight = hats
-    n_chunks = min(n_pixels, 64)
-    for chunk in numba.prange(n_chunks):
-        residual = np.empty(n_frames, np.float32)
-        field = np.empty(n_frames, np.float32)
-        for p in range(chunk * n_pixels // n_chunks, (chunk + 1) * n_pixels // n_chunks):
-            residual[:] = movie[p]
-            for e in range(cell_start[p], cell_start[p + 1]):
-                trace = cell_traces[cell_index[e]]
-                a = cell_weight[e]
-                for t in range(n_frames):
-                    residual[t] -= a * trace[t]
-            field[:] = 0
-            for e in range(hat_start[p], hat_start[p + 1]):
-                trace = hat_traces[hat_index[e]]
-                a = hat_weight[e]
-                for t in range(n_frames):
-                    field[t] += a * trace[t]
-            mean = np.float32(0)
+    residual = np.empty(n_frames, np.float32)
+    field = np.empty(n_frames, np.float32)
+    for p in range(begin, end):
+        row = movie[p]
+        for t in range(n_frames):
+            residual[t] = row[t]
+        for e in range(cell_start[p], cell_start[p + 1]):
+            trace = cell_traces[cell_index[e]]
+            a = cell_weight[e]
             for t in range(n_frames):
-                mean += field[t]
-            mean /= np.float32(n_frames)
-            energy = np.float32(1e-6)
+                residual[t] -= a * trace[t]
+        field[:] = 0
+        for e in range(hat_start[p], hat_start[p + 1]):
+            trace = hat_traces[hat_index[e]]
+            a = hat_weight[e]
             for t in range(n_frames):
-                d = field[t] - mean
-                energy += d * d
-            g = np.float32(start_gain[p])
-            o = start_offset[p]
-            # Taken off here, because a fast sum of three terms is added up in one order by a process that compiles this
-            # and in another by one that loads it (numba optimises a parallel loop again for the file it keeps).
+                field[t] += a * trace[t]
+        mean = np.float32(0)
+        for t in range(n_frames):
+            mean += field[t]
+        mean /= np.float32(n_frames)
+        energy = np.float32(1e-6)
+        for t in range(n_frames):
+            d = field[t] - mean
+            energy += d * d
+        g = np.float32(start_gain[p])
+        o = start_offset[p]
+        # Taken off here, because a fast sum of three terms is added up in one order by a process that compiles this
+        # and in another by one that loads it (numba optimises a parallel loop again for the file it keeps).
+        for t in range(n_frames):
+            residual[t] -= o
+        for _ in range(2):  # clipped residuals: cells that the model lacks do not pull
+            pull = np.float32(0)
             for t in range(n_frames):
-                residual[t] -= o
-            for _ in range(2):  # clipped residuals: cells that the model lacks do not pull
-                pull = np.float32(0)
-                for t in range(n_frames):
-                    r = min(residual[t] - g * field[t], kappa)
-                    pull += r * (field[t] - mean)
-                g = np.float32(g + pull / energy)
-            for t in range(n_frames):
-                residual[t] -= g * field[t]
-            gain[p] = g
-            offset[p] = o + _level(residual, np.float32(0))
-            certainty[p] = energy
+                r = min(residual[t] - g * field[t], kappa)
+                pull += r * (field[t] - mean)
+            g = np.float32(g + pull / energy)
+        for t in range(n_frames):
+            residual[t] -= g * field[t]
+        gain[p] = g
+        offset[p] = o + _level(residual, np.float32(0))
+        certainty[p] = energy
 
 
 def fit_gain(
@@ -247,11 +249,12 @@ def fit_gain(
     if is_cupy_array(movie):
         return _fit_gain_on_device(movie, footprints, traces, hats, hat_traces, start_gain, start_offset, float(kappa))
     gain, offset, certainty = (np.empty(len(movie), np.float32) for _ in range(3))
-    _gain(
+    arguments = (
         movie, _by_pixel(footprints), np.ascontiguousarray(traces, np.float32), _by_pixel(hats),
         np.ascontiguousarray(hat_traces, np.float32), np.float32(kappa), start_gain, start_offset, gain,
         offset, certainty,
     )  # fmt: skip
+    each_share(len(movie), lambda begin, end: _gain(*arguments, begin, end))
     return gain, offset, certainty
 
 

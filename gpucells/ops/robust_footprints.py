@@ -22,6 +22,8 @@ from array_api_compat import is_cupy_array
 from numpy.typing import NDArray
 from scipy import sparse
 
+from gpucells.ops.row_blocks import each_share
+
 Float32 = NDArray[np.float32]
 
 SWEEPS = 60  # coordinate descent sweeps at most
@@ -152,7 +154,8 @@ def _newton(  # type: ignore[no-untyped-def]
     y, m, rows, s, n, kappa, penalty, norms, n_steps, tolerance, best, step, clipped, share, gradient, curvature
 ):
     """Solve one pixel's problem from ``s``; the answer is in ``best``."""
-    best[:n] = s[:n]
+    for k in range(n):
+        best[k] = s[k]
     best_loss = 1e300
     safe = np.float32(1)
     for iteration in range(n_steps + 1):
@@ -162,18 +165,20 @@ def _newton(  # type: ignore[no-untyped-def]
             gradient[k] -= penalty[k]
         if loss > best_loss * (1 + WORSE):  # taken back; measured again for a step that cannot overshoot
             safe = np.float32(1)
-            s[:n] = best[:n]
+            for k in range(n):
+                s[k] = best[k]
             continue
         safe = np.float32(0)
         best_loss = loss
-        best[:n] = s[:n]
+        for k in range(n):
+            best[k] = s[k]
         if iteration == n_steps or _step(n, s, gradient, curvature, norms, step) < tolerance:
             break
         for k in range(n):
             s[k] += step[k]
 
 
-@numba.njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
 def _solve(  # type: ignore[no-untyped-def]
     movie,
     offset,
@@ -191,43 +196,42 @@ def _solve(  # type: ignore[no-untyped-def]
     n_steps,
     tolerance,
     widest,
+    out,
+    begin,
+    end,
 ):
     n_frames = traces.shape[1]
-    out = values.copy()
-    n_chunks = min(len(pixels), 64)
-    for chunk in numba.prange(n_chunks):
-        y = np.empty(n_frames, np.float32)
-        rows = np.empty((widest, n_frames), np.float32)
-        clipped = np.empty(n_frames, np.float32)
-        share = np.empty(n_frames, np.float32)
-        met = np.zeros(n_frames, np.bool_)
-        frames = np.empty(n_frames, np.uint32)
-        gradient = np.empty(widest, np.float32)
-        curvature = np.empty((widest, widest), np.float32)
-        norms = np.empty(widest, np.float32)
-        weight = np.empty(widest, np.float32)
-        s = np.empty(widest, np.float32)
-        best = np.empty(widest, np.float32)
-        step = np.empty(widest, np.float32)
-        for i in range(chunk, len(pixels), n_chunks):
-            first, n = start[i], start[i + 1] - start[i]
-            p = pixels[i]
-            m = _active_frames(cells, first, n, active_start, active, met, frames)
-            _gather(movie, offset, known, p, frames, m, y)
-            for k in range(n):
-                trace = traces[cells[first + k]]
-                for t in range(m):
-                    rows[k, t] = trace[frames[t]]
-                norms[k] = energy[cells[first + k]]
-                weight[k] = penalty[cells[first + k]]
-                s[k] = max(values[first + k], np.float32(0))
-            _newton(
-                y, m, rows, s, n, kappa[p], weight, norms, n_steps, tolerance, best, step, clipped, share, gradient,
-                curvature,
-            )  # fmt: skip
-            for k in range(n):
-                out[first + k] = best[k]
-    return out
+    y = np.empty(n_frames, np.float32)
+    rows = np.empty((widest, n_frames), np.float32)
+    clipped = np.empty(n_frames, np.float32)
+    share = np.empty(n_frames, np.float32)
+    met = np.zeros(n_frames, np.bool_)
+    frames = np.empty(n_frames, np.uint32)
+    gradient = np.empty(widest, np.float32)
+    curvature = np.empty((widest, widest), np.float32)
+    norms = np.empty(widest, np.float32)
+    weight = np.empty(widest, np.float32)
+    s = np.empty(widest, np.float32)
+    best = np.empty(widest, np.float32)
+    step = np.empty(widest, np.float32)
+    for i in range(begin, end):
+        first, n = start[i], start[i + 1] - start[i]
+        p = pixels[i]
+        m = _active_frames(cells, first, n, active_start, active, met, frames)
+        _gather(movie, offset, known, p, frames, m, y)
+        for k in range(n):
+            trace = traces[cells[first + k]]
+            for t in range(m):
+                rows[k, t] = trace[frames[t]]
+            norms[k] = energy[cells[first + k]]
+            weight[k] = penalty[cells[first + k]]
+            s[k] = max(values[first + k], np.float32(0))
+        _newton(
+            y, m, rows, s, n, kappa[p], weight, norms, n_steps, tolerance, best, step, clipped, share, gradient,
+            curvature,
+        )  # fmt: skip
+        for k in range(n):
+            out[first + k] = best[k]
 
 
 def robust_footprints(
@@ -293,7 +297,8 @@ def _solve_here(
 ) -> Float32:  # fmt: skip
     counts = np.diff(by_pixel.indptr)
     pixels = np.flatnonzero(counts)
-    values: Float32 = _solve(
+    values = by_pixel.data.astype(np.float32)
+    arguments = (
         movie,
         np.zeros(movie.shape[0], np.float32) if offset is None else np.ascontiguousarray(offset, np.float32),
         known.arrays(),
@@ -305,10 +310,12 @@ def _solve_here(
         pixels,
         np.concatenate([[0], np.cumsum(counts[pixels])]),
         by_pixel.indices.astype(np.int32),
-        by_pixel.data.astype(np.float32),
+        values,
         np.ascontiguousarray(kappa, np.float32),
         n_steps,
         np.float32(tolerance),
         int(counts.max()),
     )
-    return values
+    out = np.empty_like(values)
+    each_share(len(pixels), lambda begin, end: _solve(*arguments, out, begin, end))
+    return out

@@ -80,7 +80,9 @@ def fit_problems(data, samples, values, kappas, steps, tolerance, x, free):  # t
         least += np.float32(CURVATURE_FLOOR) * values[i] * values[i]
     for first in range(0, n_problems, BLOCK):
         width = min(BLOCK, n_problems - first)
-        now[:width], kappa[:width] = x[first : first + width], kappas[first : first + width]
+        start, limits = x[first : first + width], kappas[first : first + width]
+        for t in range(width):
+            now[t], kappa[t] = start[t], limits[t]
         for _ in range(steps):
             slope[:] = 0
             curvature[:] = 0
@@ -99,7 +101,8 @@ def fit_problems(data, samples, values, kappas, steps, tolerance, x, free):  # t
                 change += abs(new - now[t])
                 size += abs(now[t])
                 now[t] = new
-            free[first : first + width] = slope[:width]
             if change <= tolerance * size:
                 break
-        x[first : first + width] = now[:width]
+        raw = free[first : first + width]
+        for t in range(width):
+            start[t], raw[t] = now[t], slope[t]

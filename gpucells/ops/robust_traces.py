@@ -34,6 +34,7 @@ from gpucells.ops.bilinear import Bilinear
 from gpucells.ops.bilinear_rows import BLOCK, add, add_pixel, begin_row, end_row, subtract_row
 from gpucells.ops.overlap_graph import OverlapGraph
 from gpucells.ops.robust_traces_cuda import Rules, solve_on_device
+from gpucells.ops.row_blocks import each_share
 
 Float32 = NDArray[np.float32]
 
@@ -191,17 +192,14 @@ def _keep_or_undo(width, loss, x, best, best_loss, safe):  # type: ignore[no-unt
     return undone
 
 
-@numba.njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
 def _solve(  # type: ignore[no-untyped-def]
     movie, offset, cover, rows, hats, spread, edges, energy, kappa, kappa_scale, scaled, cold, check, penalty, lower,
-    start, n_steps, tolerance, n_cells
+    start, n_steps, tolerance, n_cells, n_close, out, total, first_block, last_block
 ):  # fmt: skip
     n_components, n_frames = start.shape
     n_columns = hats[4]
-    n_close = np.diff(spread[0]).max()
-    out = np.empty((n_components, n_frames), np.float32)
-    total = np.zeros(n_frames, np.float32)
-    for b in numba.prange((n_frames + BLOCK - 1) // BLOCK):
+    for b in range(first_block, last_block):
         t0 = b * BLOCK
         width = min(BLOCK, n_frames - t0)
         x = np.zeros((n_components, BLOCK), np.float32)
@@ -242,14 +240,15 @@ def _solve(  # type: ignore[no-untyped-def]
                 for f in range(BLOCK):
                     x[c, f] += step[c, f] * (1 - safe[f])
             if iteration == n_steps - 1 and not check:
-                best[:] = x
+                for c in range(n_components):
+                    for f in range(BLOCK):
+                        best[c, f] = x[c, f]
                 break
         for c in range(n_components):
             for f in range(width):
                 out[c, t0 + f] = best[c, f]
         for f in range(width):
             total[t0 + f] = best_loss[f]
-    return out, total
 
 
 def robust_traces(
@@ -325,7 +324,7 @@ def robust_traces(
     scaled = kappa_scale is not None
     scale = np.ones((1, 1), np.float32) if kappa_scale is None else np.ascontiguousarray(kappa_scale, np.float32)
     hats = graph.field
-    return _solve(  # type: ignore[no-any-return]
+    arguments = (
         movie,
         np.zeros(len(movie), np.float32) if offset is None else np.ascontiguousarray(offset, np.float32),
         (graph.pixels, graph.start, graph.cells, graph.weights, graph.pair_start, graph.pair_slot),
@@ -345,4 +344,8 @@ def robust_traces(
         n_steps,
         np.float32(tolerance),
         footprints.shape[0],
+        int(np.diff(graph.near_start).max()),
     )
+    out, total = np.empty(shape, np.float32), np.zeros(n_frames, np.float32)
+    each_share(-(-n_frames // BLOCK), lambda first, last: _solve(*arguments, out, total, first, last))
+    return out, total

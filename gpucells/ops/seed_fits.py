@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from gpucells.device.arrays import namespace_of, to_host
 from gpucells.ops.robust_single import fit_problems, start_problems
+from gpucells.ops.row_blocks import each_share
 
 Float32 = NDArray[np.float32]
 
@@ -83,10 +84,13 @@ def _image_step(movie, r0, c0, inside, x, active, kappas, s, free):  # type: ign
         row = movie[r0 + pixels[i] // side, c0 + pixels[i] % side]
         for j in range(len(active)):
             frames[j, i] = row[active[j]]
-    samples, image = np.arange(len(active)), np.empty(n, np.float32)
-    shape = x[active]
+    samples, shape, image = np.empty(len(active), np.int64), np.empty(len(active), np.float32), np.empty(n, np.float32)
+    for j in range(len(active)):
+        samples[j], shape[j] = j, x[active[j]]
     start_problems(frames, samples, shape, image)
-    fit_problems(frames, samples, shape, kappas[:n], IMAGE_STEPS, np.float32(IMAGE_TOLERANCE), image, free[:n])
+    fit_problems(
+        frames, samples, shape, kappas[:n], np.int64(IMAGE_STEPS), np.float32(IMAGE_TOLERANCE), image, free[:n]
+    )
     for i in range(n):
         s[pixels[i] // side, pixels[i] % side] = image[i]
     return s.max()
@@ -161,6 +165,17 @@ def _first_image(movie, r0, c0, inside, half, x, s, active):  # type: ignore[no-
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
+def _moved(now, old):  # type: ignore[no-untyped-def]
+    """Relative L1 change of what is at least 0; ``old`` becomes ``now``."""
+    change, size = np.float32(0), np.float32(1e-6)
+    for i in range(len(now)):
+        change += abs(now[i] - old[i])
+        size += now[i]
+        old[i] = now[i]
+    return change / size
+
+
+@numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
 def _fit_one(movie, inside, r0, c0, half, kappa, s, x):  # type: ignore[no-untyped-def]
     """Alternate trace and image of one seed, in place; returns the pixels of the support, 0 where nothing is left."""
     n_frames = movie.shape[2]
@@ -170,7 +185,7 @@ def _fit_one(movie, inside, r0, c0, half, kappa, s, x):  # type: ignore[no-untyp
     active = np.empty(n_frames, np.int64)
     queue = np.empty(side * side, np.int64)
     mark = np.zeros((side, side), np.bool_)
-    old_s = np.zeros((side, side), np.float32)
+    old_s = np.zeros(side * side, np.float32)
     old_x = np.zeros(n_frames, np.float32)
     x[:] = 0
     count = np.float32(0)
@@ -178,9 +193,12 @@ def _fit_one(movie, inside, r0, c0, half, kappa, s, x):  # type: ignore[no-untyp
         for v in range(half - 1, half + 2):
             y, z = r0 + u, c0 + v
             if 0 <= y < movie.shape[0] and 0 <= z < movie.shape[1] and inside[y, z]:
-                x += movie[y, z]
+                row = movie[y, z]
+                for t in range(n_frames):
+                    x[t] += row[t]
                 count += 1
-    x /= max(count, np.float32(1))
+    for t in range(n_frames):
+        x[t] /= max(count, np.float32(1))
     _first_image(movie, r0, c0, inside, half, x, s, active)
     peak = s.max()
     if peak <= 0:
@@ -190,7 +208,8 @@ def _fit_one(movie, inside, r0, c0, half, kappa, s, x):  # type: ignore[no-untyp
         for v in range(side):
             if s[u, v] < np.float32(FIRST_EDGE):
                 s[u, v] = 0
-    x[:] = np.maximum(x, np.float32(0))
+    for t in range(n_frames):
+        x[t] = max(x[t], np.float32(0))
     n_support = 0
     for turn in range(ROUNDS):
         n_support = _keep_seed_component(s, half, queue, mark)
@@ -212,22 +231,13 @@ def _fit_one(movie, inside, r0, c0, half, kappa, s, x):  # type: ignore[no-untyp
         s /= peak
         x *= peak
         n_support = _keep_seed_component(s, half, queue, mark)
-        moved_s = np.abs(s - old_s).sum() / max(s.sum(), np.float32(1e-6))
-        moved_x = np.abs(x - old_x).sum() / max(x.sum(), np.float32(1e-6))
-        old_s[:] = s
-        old_x[:] = x
+        moved_s, moved_x = _moved(s.ravel(), old_s), _moved(x, old_x)
         if moved_s < SETTLED and moved_x < SETTLED:
             break
     return n_support
 
 
-@numba.njit(cache=True, parallel=True)
-def _fit(movie, inside, seeds, half, kappa, images, traces, areas):  # type: ignore[no-untyped-def]
-    for i in numba.prange(len(seeds)):
-        areas[i] = _fit_one(movie, inside, seeds[i, 0] - half, seeds[i, 1] - half, half, kappa, images[i], traces[i])
-
-
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
 def _subtract_one(movie, inside, r0, c0, s, grow):  # type: ignore[no-untyped-def]
     """Subtract the plain projection on one image: trace, then image on the grown support, both at least 0."""
     n_frames = movie.shape[2]
@@ -245,11 +255,14 @@ def _subtract_one(movie, inside, r0, c0, s, grow):  # type: ignore[no-untyped-de
     for t in range(n_frames):
         x[t] /= energy
     level = min(np.float32(3 * 1.4142) * _noise(x), np.float32(0.5) * x.max())
-    x[:] = np.maximum(x, np.float32(0))
-    active = np.flatnonzero(x > level)
+    active, n_active = np.empty(n_frames, np.int64), 0
     total = np.float32(1e-6)
-    for i in range(len(active)):
-        total += x[active[i]] * x[active[i]]
+    for t in range(n_frames):
+        x[t] = max(x[t], np.float32(0))
+        if x[t] > level:
+            active[n_active] = t
+            n_active += 1
+            total += x[t] * x[t]
     for u in range(side):
         for v in range(side):
             y, z = r0 + u, c0 + v
@@ -263,22 +276,12 @@ def _subtract_one(movie, inside, r0, c0, s, grow):  # type: ignore[no-untyped-de
                 continue
             row = movie[y, z]
             a = np.float32(0)
-            for i in range(len(active)):
+            for i in range(n_active):
                 a += row[active[i]] * x[active[i]]
             a /= total
             if a > 0:
                 for t in range(n_frames):
                     row[t] -= a * x[t]
-
-
-@numba.njit(cache=True, parallel=True)
-def _subtract(movie, inside, seeds, half, images, grow, blank):  # type: ignore[no-untyped-def]
-    for i in numba.prange(len(seeds)):
-        _subtract_one(movie, inside, seeds[i, 0] - half, seeds[i, 1] - half, images[i], grow)
-        if blank[i]:
-            for y in range(max(0, seeds[i, 0] - BLANK), min(movie.shape[0], seeds[i, 0] + BLANK + 1)):
-                for z in range(max(0, seeds[i, 1] - BLANK), min(movie.shape[1], seeds[i, 1] + BLANK + 1)):
-                    movie[y, z] = 0
 
 
 @dataclass(frozen=True)
@@ -332,7 +335,13 @@ def fit_seeds(movie: Float32, inside: NDArray[np.bool_], seeds: NDArray[np.int64
 
         images[:], traces[:], fits.areas[:] = fit_on_device(movie, to_host(inside), seeds, half, kappa)
     elif n:
-        _fit(movie, inside, seeds, half, np.float32(kappa), images, traces, fits.areas)
+        corners = (seeds - half).tolist()
+
+        def fit(first: int, last: int) -> None:
+            for i in range(first, last):
+                fits.areas[i] = _fit_one(movie, inside, *corners[i], half, np.float32(kappa), images[i], traces[i])
+
+        each_share(n, fit)
     fits.images[fits.areas == 0] = 0
     fits.traces[fits.areas == 0] = 0
     return fits
@@ -360,7 +369,15 @@ def subtract_seeds(
     if is_cupy_array(movie):
         _subtract_cuda(movie, to_host(inside), fits, refused, grow)
         return
-    _subtract(movie, inside, fits.seeds, half, fits.images, grow, refused)
+    corners = (fits.seeds - half).tolist()
+
+    def subtract(first: int, last: int) -> None:
+        for i in range(first, last):
+            _subtract_one(movie, inside, *corners[i], fits.images[i], grow)
+
+    each_share(len(corners), subtract)
+    for row, column in fits.seeds[refused].tolist():
+        movie[max(0, row - BLANK) : row + BLANK + 1, max(0, column - BLANK) : column + BLANK + 1] = 0
 
 
 def _subtract_cuda(

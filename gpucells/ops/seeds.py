@@ -21,6 +21,7 @@ from scipy import ndimage
 
 from gpucells.device.arrays import namespace_of, to_host
 from gpucells.device.kernels import Array, Define, Kernel, Scalar
+from gpucells.ops.row_blocks import each_share
 
 Float32 = NDArray[np.float32]
 
@@ -60,27 +61,23 @@ def _brightest(trace):  # type: ignore[no-untyped-def]
     return top, 0
 
 
-@numba.njit(cache=True, parallel=True, fastmath=True)
-def _seed_image(movie, inside, rows0, rows1, columns0, columns1, image):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
+def _seed_values(movie, inside, pixels, values, begin, end):  # type: ignore[no-untyped-def]
     height, width = inside.shape
-    for y in numba.prange(rows0, rows1):
-        for x in range(columns0, columns1):
-            image[y, x] = 0
-            if not inside[y, x]:
-                continue
-            trace = movie[y, x]
-            top, best = _brightest(trace)
-            if top <= 0:  # emptied: its first frame would be as good as any
-                continue
-            total = np.float32(0)
-            count = 0
-            for i in range(max(0, y - REACH), min(height, y + REACH + 1)):
-                for j in range(max(0, x - REACH), min(width, x + REACH + 1)):
-                    if inside[i, j] and (i != y or j != x):
-                        total += movie[i, j, best]
-                        count += 1
-            if count:
-                image[y, x] = total / count
+    for k in range(begin, end):
+        y, x = pixels[k] // width, pixels[k] % width
+        top, best = _brightest(movie[y, x])
+        if top <= 0:  # emptied: its first frame would be as good as any
+            continue
+        total = np.float32(0)
+        count = 0
+        for i in range(max(0, y - REACH), min(height, y + REACH + 1)):
+            for j in range(max(0, x - REACH), min(width, x + REACH + 1)):
+                if inside[i, j] and (i != y or j != x):
+                    total += movie[i, j, best]
+                    count += 1
+        if count:
+            values[k] = total / count
 
 
 def seed_image(
@@ -129,25 +126,25 @@ def update_seed_image(
     boxes : numpy.ndarray
         ``(n, 4)`` integers ``row0, row1, column0, column1``; may overlap, reach over the border, or be empty.
     """
-    if is_cupy_array(movie):
-        _update_cuda(movie, to_host(inside), image, boxes)
-        return
-    height, width, _ = movie.shape
-    for r0, r1, c0, c1 in boxes.tolist():
-        _seed_image(movie, inside, max(r0, 0), min(r1, height), max(c0, 0), min(c1, width), image)
-
-
-def _update_cuda(movie: Any, inside: NDArray[np.bool_], image: Float32, boxes: NDArray[np.integer[Any]]) -> None:
-    """Compute every pixel of the boxes once, however many of them it lies in."""
-    xp, covered = namespace_of(movie), _covered(boxes, image.shape)
+    among, covered = to_host(inside), _covered(boxes, image.shape)  # a pixel counts once, in however many it lies
+    pixels = np.flatnonzero(covered & among)
     image[covered] = 0
-    pixels = np.flatnonzero(covered & inside)
+    if is_cupy_array(movie):
+        image.put(pixels, _values_cuda(movie, among, pixels))
+        return
+    values = np.zeros(len(pixels), np.float32)
+    each_share(len(pixels), lambda begin, end: _seed_values(movie, among, pixels, values, begin, end))
+    image.put(pixels, values)
+
+
+def _values_cuda(movie: Any, inside: NDArray[np.bool_], pixels: NDArray[np.int64]) -> Float32:
+    xp = namespace_of(movie)
     values = xp.empty(len(pixels), np.float32)
     SEED_PIXELS.launch(
         (-(-len(pixels) // WARPS),), (32, WARPS), movie=movie, inside=xp.asarray(inside, bool),
         pixels=xp.asarray(pixels, np.int64), values=values,
     )  # fmt: skip
-    image[covered & inside] = to_host(values)
+    return to_host(values)
 
 
 def _covered(boxes: NDArray[np.integer[Any]], shape: tuple[int, ...]) -> NDArray[np.bool_]:

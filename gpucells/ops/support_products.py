@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gpucells.device.arrays import namespace_of, to_host
 from gpucells.device.kernels import Array, Define, Kernel, Scalar
+from gpucells.ops.row_blocks import each_share
 
 Float32 = NDArray[np.float32]
 
@@ -31,19 +32,16 @@ SUPPORT_PRODUCTS = Kernel(
 )  # fmt: skip
 
 
-@numba.njit(cache=True, fastmath=True)
-def _dot(row, trace):  # type: ignore[no-untyped-def]
-    total = np.float32(0)
-    for t in range(len(row)):
-        total += row[t] * trace[t]
-    return total
-
-
-@numba.njit(cache=True, parallel=True)
-def _products(movie, traces, start, pixels, out):  # type: ignore[no-untyped-def]
-    for k in numba.prange(len(traces)):
+@numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
+def _products(movie, traces, start, pixels, out, begin, end):  # type: ignore[no-untyped-def]
+    for k in range(begin, end):
+        trace = traces[k]
         for e in range(start[k], start[k + 1]):
-            out[e] = _dot(movie[pixels[e]], traces[k])
+            row = movie[pixels[e]]
+            total = np.float32(0)
+            for t in range(len(row)):
+                total += row[t] * trace[t]
+            out[e] = total
 
 
 def support_products(
@@ -70,9 +68,11 @@ def support_products(
     if is_cupy_array(movie):
         return _products_cuda(movie, traces, to_host(start), pixels)
     out = np.empty(len(pixels), np.float32)
-    _products(
-        movie, np.ascontiguousarray(traces, np.float32), np.asarray(start, np.int64), np.asarray(pixels, np.int64), out
-    )
+    arguments = (
+        movie, np.ascontiguousarray(traces, np.float32), np.ascontiguousarray(start, np.int64),
+        np.ascontiguousarray(pixels, np.int64), out,
+    )  # fmt: skip
+    each_share(len(traces), lambda begin, end: _products(*arguments, begin, end))
     return out
 
 
