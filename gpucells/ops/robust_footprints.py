@@ -61,7 +61,7 @@ class Known:
         )
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _measure(y, m, rows, s, n, kappa, safe, clipped, share, gradient, curvature):  # type: ignore[no-untyped-def]
     """Loss, gradient and curvature of one pixel's problem; ``safe`` is 1 for the curvature that cannot overshoot."""
     for t in range(m):
@@ -95,7 +95,7 @@ def _measure(y, m, rows, s, n, kappa, safe, clipped, share, gradient, curvature)
     return loss
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _active_frames(cells, first, n, active_start, active, met, frames):  # type: ignore[no-untyped-def]
     """Write down the frames in which any of a pixel's cells has light; returns their number."""
     m = 0
@@ -112,7 +112,7 @@ def _active_frames(cells, first, n, active_start, active, met, frames):  # type:
     return m
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _gather(movie, offset, known, p, frames, m, y):  # type: ignore[no-untyped-def]
     """Copy some frames of one pixel's trace without its offset and its known components."""
     start, components, weights, traces = known
@@ -127,7 +127,7 @@ def _gather(movie, offset, known, p, frames, m, y):  # type: ignore[no-untyped-d
             y[i] -= a * row[frames[i]]
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _step(n, s, gradient, curvature, energy, step):  # type: ignore[no-untyped-def]
     """Coordinate descent on the bounded quadratic problem; returns the largest step times the trace's norm."""
     step[:n] = 0
@@ -149,7 +149,7 @@ def _step(n, s, gradient, curvature, energy, step):  # type: ignore[no-untyped-d
     return largest
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _newton(  # type: ignore[no-untyped-def]
     y, m, rows, s, n, kappa, penalty, norms, n_steps, tolerance, best, step, clipped, share, gradient, curvature
 ):

@@ -25,7 +25,7 @@ BLOCK = 128  # problems solved together: 100 pixels of them are 50 kB; faster th
 CURVATURE_FLOOR = 0.02
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def start_problems(data, samples, values, x):  # type: ignore[no-untyped-def]
     """Set ``x`` to the clipped least-squares solution.
 
@@ -49,7 +49,7 @@ def start_problems(data, samples, values, x):  # type: ignore[no-untyped-def]
             x[first + t] = max(np.float32(0), total[t] / energy)
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def fit_problems(data, samples, values, kappas, steps, tolerance, x, free):  # type: ignore[no-untyped-def]
     """Take Newton steps from ``x``, in place.
 

@@ -46,7 +46,7 @@ FAR = np.float32(1e30)  # stands for infinity, which fast arithmetic may not rel
 CURVATURE_FLOOR = 0.02  # share of ||a||^2 kept where nearly every pixel of a cell is above kappa
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _limits(first, last, t0, width, cells, weights, kappa, kappa_scale, limit):  # type: ignore[no-untyped-def]
     """Where the loss of one pixel turns linear in each frame of a block: kappa times the mean over its cells."""
     limit[:] = 0
@@ -61,7 +61,7 @@ def _limits(first, last, t0, width, cells, weights, kappa, kappa_scale, limit): 
         limit[f] *= kappa / total
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _read_ahead(movie, offset, t0, width, pixels, seen):  # type: ignore[no-untyped-def]
     """Fetch a few pixels at once: they lie far apart in memory, and one by one each would be waited for."""
     for k in range(len(pixels)):
@@ -71,7 +71,7 @@ def _read_ahead(movie, offset, t0, width, pixels, seen):  # type: ignore[no-unty
             seen[k, f] = trace[f] - o
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _clip(residual, limit, safe, share, loss):  # type: ignore[no-untyped-def]
     """Clip residuals where the loss turns linear; add up the loss and say how much of its curvature is left."""
     for f in range(BLOCK):
@@ -82,7 +82,7 @@ def _clip(residual, limit, safe, share, loss):  # type: ignore[no-untyped-def]
         residual[f] = c
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _accumulate(  # type: ignore[no-untyped-def]
     movie, offset, t0, width, cover, rows, hats, spread, scratch, n_cells, kappa, kappa_scale, scaled, quadratic, safe,
     x, gradient, curvature, loss
@@ -145,7 +145,7 @@ def _accumulate(  # type: ignore[no-untyped-def]
     loss += part
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _descend(edge_start, edge_cell, edge_slot, energy, lower, x, gradient, curvature, step):  # type: ignore[no-untyped-def]
     """Solve the block's bounded quadratic problems for the step, by coordinate descent over the overlap graph."""
     n_cells = len(x)
@@ -174,7 +174,7 @@ def _descend(edge_start, edge_cell, edge_slot, energy, lower, x, gradient, curva
     return largest
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _keep_or_undo(width, loss, x, best, best_loss, safe):  # type: ignore[no-untyped-def]
     """Keep what lowered each frame's loss, take back what raised it; ``safe`` is 1 where the next step must not."""
     undone = False

@@ -1,8 +1,7 @@
 """Work on many independent items, some of them at a time, on as many threads as the user allows numba.
 
 Compiled loops are shared out here, not by numba's ``parallel=True``: that compiles the body of a loop, and all it
-calls, several times over, which a first run waits for; and it optimises it again for the file that keeps it, so that a
-fast sum may differ between the process that compiles and one that loads.
+calls, several times over, which a first run waits for.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ EDGE = 0.1  # share of the maximum that counts as support (the original's figure
 BLANK = 2  # px around a refused seed that are emptied, so that it is not met again
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _trace_step(movie, r0, c0, s, support, n_support, kappas, x, free, n_newton):  # type: ignore[no-untyped-def]
     """Newton steps of every frame's one-dimensional robust problem, from ``x``; returns the noise of the trace.
 
@@ -55,7 +55,7 @@ def _trace_step(movie, r0, c0, s, support, n_support, kappas, x, free, n_newton)
     return _noise(free[:n_frames])
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _noise(x):  # type: ignore[no-untyped-def]
     """Noise of a trace from the median of its absolute second differences (blind to slow transients)."""
     if len(x) < 3:
@@ -66,7 +66,7 @@ def _noise(x):  # type: ignore[no-untyped-def]
     return np.median(d) / np.float32(0.6745 * 2.449490)
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _image_step(movie, r0, c0, inside, x, active, kappas, s, free):  # type: ignore[no-untyped-def]
     """Every pixel's one-dimensional robust problem over the active frames; returns the image's maximum."""
     side = s.shape[0]
@@ -128,7 +128,7 @@ def _keep_seed_component(s, centre, queue, mark):  # type: ignore[no-untyped-def
     return n
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _first_image(movie, r0, c0, inside, half, x, s, active):  # type: ignore[no-untyped-def]
     """Image of the frames at which the seed outshines its surroundings."""
     n_frames = len(x)
@@ -164,7 +164,7 @@ def _first_image(movie, r0, c0, inside, half, x, s, active):  # type: ignore[no-
     return n_active
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@numba.njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _moved(now, old):  # type: ignore[no-untyped-def]
     """Relative L1 change of what is at least 0; ``old`` becomes ``now``."""
     change, size = np.float32(0), np.float32(1e-6)
