@@ -198,7 +198,7 @@ def _gain(  # type: ignore[no-untyped-def]
         g = np.float32(start_gain[p])
         o = start_offset[p]
         # Taken off here, because a fast sum of three terms is added up in one order by a process that compiles this
-        # and in another by one that loads it (numba optimises a parallel loop again for the file it keeps).
+        # and in another by one that loads it.
         for t in range(n_frames):
             residual[t] -= o
         for _ in range(2):  # clipped residuals: cells that the model lacks do not pull
