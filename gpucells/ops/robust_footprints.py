@@ -316,6 +316,6 @@ def _solve_here(
         np.float32(tolerance),
         int(counts.max()),
     )
-    out = np.empty_like(values)
+    out: Float32 = np.empty_like(values)
     each_share(len(pixels), lambda begin, end: _solve(*arguments, out, begin, end))
     return out

@@ -339,7 +339,9 @@ def fit_seeds(movie: Float32, inside: NDArray[np.bool_], seeds: NDArray[np.int64
 
         def fit(first: int, last: int) -> None:
             for i in range(first, last):
-                fits.areas[i] = _fit_one(movie, inside, *corners[i], half, np.float32(kappa), images[i], traces[i])
+                fits.areas[i] = _fit_one(
+                    movie, inside, corners[i][0], corners[i][1], half, np.float32(kappa), images[i], traces[i]
+                )
 
         each_share(n, fit)
     fits.images[fits.areas == 0] = 0
@@ -373,7 +375,7 @@ def subtract_seeds(
 
     def subtract(first: int, last: int) -> None:
         for i in range(first, last):
-            _subtract_one(movie, inside, *corners[i], fits.images[i], grow)
+            _subtract_one(movie, inside, corners[i][0], corners[i][1], fits.images[i], grow)
 
     each_share(len(corners), subtract)
     for row, column in fits.seeds[refused].tolist():
