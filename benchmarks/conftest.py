@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from machine import measure_machine, namespace
+from machine import measure_machine
 from problem import Problem, make_problem
 
+from gpucells.device.arrays import namespace_on
 from gpucells.device.upload import using
 
 
@@ -31,4 +32,4 @@ def ceilings(device: str) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def problem(request: pytest.FixtureRequest, device: str) -> Problem:
     height, width, n_frames, n_cells = (int(n) for n in request.config.getoption("--size").split("x"))
-    return make_problem(namespace(device), height, width, n_frames, n_cells)
+    return make_problem(namespace_on(device), height, width, n_frames, n_cells)

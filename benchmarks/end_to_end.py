@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from machine import namespace
 from problem import RADIUS_PX, Problem, make_problem
 
 import gpucells
-from gpucells.device.arrays import to_host
+from gpucells.device.arrays import namespace_on, to_host
 from gpucells.ops.fold_frames import unfold_frames
 from gpucells.postprocess.match import score_cells
 
@@ -42,8 +41,8 @@ def test_extract(
     benchmark: Any, request: pytest.FixtureRequest, device: str, ceilings: dict[str, Any], tmp_path: Path
 ) -> None:
     size = request.config.getoption("--size")
-    problem = make_problem(namespace(device), *(int(n) for n in size.split("x")))
-    write_movie(problem, tmp_path / "movie.npy", namespace(device))
+    problem = make_problem(namespace_on(device), *(int(n) for n in size.split("x")))
+    write_movie(problem, tmp_path / "movie.npy", namespace_on(device))
     footprints, traces, image_shape = problem.footprints, problem.traces, problem.image_shape
     del problem  # the device is the method's
     settings = {"cell_diameter_px": 2 * RADIUS_PX, "frame_rate_hz": 10.0, "device": device}

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from gpucells.device.arrays import namespace_on
 from gpucells.device.discover import list_devices
 from gpucells.device.upload import using
 
@@ -30,7 +31,7 @@ def measure_machine(device: str) -> dict[str, Any]:
     """Return the ceilings of ``"cpu"`` or ``"cuda:N"``, and which machine they are of."""
     kind = device.partition(":")[0]
     with using(device):
-        xp = namespace(device)
+        xp = namespace_on(device)
         source = xp.ones(COPY_BYTES[kind] // 4, np.float32)
         target = xp.empty_like(source)
         side = MATRIX_SIDE[kind]
@@ -54,15 +55,6 @@ def measure_machine(device: str) -> dict[str, Any]:
         "numpy": np.__version__,
         **found,
     }
-
-
-def namespace(device: str) -> Any:
-    """Return ``numpy`` or ``cupy``."""
-    if device == "cpu":
-        return np
-    import cupy
-
-    return cupy
 
 
 def synchronize(device: str) -> None:

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from machine import namespace, synchronize
+from machine import synchronize
 from problem import KAPPA, RADIUS_PX, Problem
 
+from gpucells.device.arrays import namespace_on
 from gpucells.ops.fold_frames import PixelSummary, fold_frames, unfold_frames, whiten_frames
 from gpucells.ops.local_correlation import local_correlation
 from gpucells.ops.residual import fit_gain, subtract_components
@@ -144,7 +145,7 @@ OPERATIONS = {
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_operation(benchmark: Any, problem: Problem, device: str, ceilings: dict[str, Any], name: str) -> None:
-    work = OPERATIONS[name](problem, namespace(device))
+    work = OPERATIONS[name](problem, namespace_on(device))
     work.run()  # compiled, and in the cache
 
     def timed() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpucells.device.discover import choose_device
+from gpucells.device.upload import using
 
 
 def namespace_of(array: Any) -> Any:
@@ -89,7 +90,7 @@ def to_device(array: Any, device: str) -> Any:
         return to_host(array)
     import cupy
 
-    with cupy.cuda.Device(int(name.partition(":")[2])):
+    with using(name):
         return cupy.asarray(array)
 
 

@@ -151,5 +151,5 @@ def _pool_of(device: str) -> Iterator[tuple[Any, Any]]:
     """Give CuPy and its pool, which speaks of the device that is the current one inside."""
     import cupy
 
-    with cupy.cuda.Device(int(device.partition(":")[2])):
+    with using(device):
         yield cupy, cupy.get_default_memory_pool()
