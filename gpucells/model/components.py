@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,21 @@ class Rejected:
     traces: Float32
     reasons: tuple[str, ...]
     quality: dict[str, Float32]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Rejected]) -> Rejected:
+        """Put several together, in their order; all have the same measures, and there is at least one."""
+        return cls(
+            sparse.csr_array(sparse.vstack([part.footprints for part in parts])),
+            np.concatenate([part.traces for part in parts]),
+            tuple(reason for part in parts for reason in part.reasons),
+            {name: np.concatenate([part.quality[name] for part in parts]) for name in parts[0].quality},
+        )
+
+    @classmethod
+    def nobody(cls, footprints: sparse.csr_array, traces: Float32, names: Iterable[str]) -> Rejected:
+        """Return an empty one, for images and movies of the size of these arrays."""
+        return cls(footprints[:0], traces[:0], (), {name: np.zeros(0, np.float32) for name in names})
 
 
 @dataclass(frozen=True)

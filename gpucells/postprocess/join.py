@@ -111,7 +111,7 @@ def _join_held(
         traces[cells[mine]] = part.traces[mine]
         for name, column in quality.items():
             column[cells[mine]] = part.quality[name][mine]
-    nobody = Rejected(footprints[:0], traces[:0], (), {name: np.zeros(0, np.float32) for name in quality})
+    nobody = Rejected.nobody(footprints, traces, quality)
     warnings = tuple(dict.fromkeys(warning for part in parts for warning in part.warnings))
     baseline, noise, gain = _join_maps(tiles, parts, image_shape)
     return Components(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from reference.planted import footprints, transients
 
+from gpucells.candidates.find import find_cells, noise_threshold
 from gpucells.device.arrays import to_host
-from gpucells.methods.extract.find import find_cells, noise_threshold
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.ops.difference_noise import difference_noise
 from gpucells.preprocess.spatial_filter import SpatialFilter

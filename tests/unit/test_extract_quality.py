@@ -12,8 +12,8 @@ from reference.planted import footprints, transients
 from scipy import sparse
 
 import gpucells
-from gpucells.methods.extract.footprints import EDGE, window_side
-from gpucells.methods.extract.quality import event_correlation, measure_neighbours, measure_traces
+from gpucells.candidates.footprints import EDGE, window_side
+from gpucells.candidates.quality import event_correlation, measure_neighbours, measure_traces
 from gpucells.ops.patches import Patches, grow
 from gpucells.ops.robust_footprints import Known
 from gpucells.report.facts import gather_facts, readable

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from reference.planted import footprints, transients
 
-from gpucells.methods.extract.find import find_cells, noise_threshold
+from gpucells.candidates.find import find_cells, noise_threshold
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.ops.difference_noise import difference_noise
 from gpucells.ops.seeds import pick_seeds, seed_image

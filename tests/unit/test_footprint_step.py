@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from reference.windows import rim_level as slow_rim_level
 
-from gpucells.methods.extract.footprints import _rim_level
+from gpucells.candidates.footprints import _rim_level
 
 
 def test_the_level_of_a_rim_is_its_median() -> None:

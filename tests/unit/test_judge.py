@@ -11,8 +11,8 @@ from reference.planted import footprints, transients
 from reference.windows import cut_windows
 from scipy import ndimage, sparse
 
-from gpucells.methods.extract.footprints import window_side
-from gpucells.methods.extract.judge import (
+from gpucells.candidates.footprints import window_side
+from gpucells.candidates.judge import (
     ECHO,
     LOW_NORMAL,
     LOW_QUANTILE,
@@ -191,7 +191,7 @@ def test_echoes_are_those_of_every_pair_looked_at(monkeypatch: pytest.MonkeyPatc
     wanted = slow_find_echoes(corners, side, heights, 0.7, ECHO)
     assert 10 < wanted.sum() < 50
     np.testing.assert_array_equal(find_echoes(images, traces, (150, 90), RADIUS, 0.7), wanted)
-    monkeypatch.setattr("gpucells.methods.extract.judge.PAIRS_BYTES", 1)  # a pair at a time
+    monkeypatch.setattr("gpucells.candidates.judge.PAIRS_BYTES", 1)  # a pair at a time
     np.testing.assert_array_equal(find_echoes(images, traces, (150, 90), RADIUS, 0.7), wanted)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from reference.planted import footprints, transients
 
+from gpucells.candidates.judge import WEAK, Verdict
 from gpucells.methods.extract import solve as module
 from gpucells.methods.extract.background import HatGrid
-from gpucells.methods.extract.judge import WEAK, Verdict
 from gpucells.methods.extract.second_hearing import acquit, closer_nodes, is_weak
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.model.components import Components

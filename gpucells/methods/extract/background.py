@@ -7,7 +7,7 @@ The original has only a spatial high-pass filter, which also takes the cells' ow
 negative ring around each (spec 9, item 9). A field that is solved with the cells costs them nothing but variance.
 
 Between two footprints and a field there is a gauge: a cell's footprint may take any share of a hat and the field give
-it back whenever the cell is active. The footprint's rim fixes it (see :mod:`gpucells.methods.extract.footprints`).
+it back whenever the cell is active. The footprint's rim fixes it (see :mod:`gpucells.candidates.footprints`).
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from gpucells.candidates.judge import WEAK, Verdict
 from gpucells.methods.extract.background import HatGrid
-from gpucells.methods.extract.judge import WEAK, Verdict
 from gpucells.ops.bilinear import Bilinear
 
 CLOSER = 1.25  # times as many intervals an axis, at least one more: other nodes, at hardly more variance

@@ -18,35 +18,29 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from gpucells.device.arrays import namespace_of
+from gpucells.candidates.find import find_in_residual
+from gpucells.candidates.judge import Verdict, judge, merge_duplicates
+from gpucells.candidates.quality import event_correlation, measure_neighbours, measure_traces
 from gpucells.methods.extract.background import shrink_gain
 from gpucells.methods.extract.compatible import admm_traces
-from gpucells.methods.extract.find import find_cells, noise_threshold
 from gpucells.methods.extract.footprints import update_footprints
-from gpucells.methods.extract.judge import Verdict, judge, merge_duplicates
 from gpucells.methods.extract.penalty import l1_weights
-from gpucells.methods.extract.quality import event_correlation, measure_neighbours, measure_traces
 from gpucells.methods.extract.second_hearing import acquit, closer_nodes, is_weak
 from gpucells.methods.extract.settings import ExtractSettings
-from gpucells.methods.extract.state import State, floored, masked_hats, prepare, scaled
+from gpucells.methods.extract.state import State, masked_hats, prepare
 from gpucells.model.components import Components, Rejected
 from gpucells.ops.bilinear import Bilinear
-from gpucells.ops.contamination import bias_bound
-from gpucells.ops.fold_frames import unfold_frames, whiten_frames
-from gpucells.ops.pixel_levels import centre_pixels, whiten_pixels
 from gpucells.ops.residual import fit_gain, subtract_components
 from gpucells.ops.robust_footprints import Known
 from gpucells.ops.robust_traces import robust_traces
-from gpucells.preprocess.spatial_filter import SpatialFilter
+from gpucells.preprocess.noise_units import scaled
 
 Float32 = NDArray[np.float32]
 
-CHUNK = 64  # frames filtered at once
 # A round does one Newton step: the next moves footprints and background anyway, and going to the end of each half step
 # lets the background and overlapping cells trade light (cross-talk .160 instead of .146 on a crowded movie).
 TOLERANCE, STEPS = 0.3, 1
@@ -168,30 +162,10 @@ def _solve_gain(state: State) -> None:
 
 
 def _find(state: State, report: Stage, read_again: Callable[[Float32], None] | None) -> sparse.csr_array:
-    height, width = state.image_shape
     room = None if read_again is None else state.movie
     residual = subtract_components(state.movie, state.background(), state.field, state.offset, out=room)
-    smoother = SpatialFilter(
-        height, width, state.radius_px, lowpass_cutoff=state.settings.spatial_lowpass_cutoff,
-        workers=numba.get_num_threads(),
-    )  # fmt: skip
-    n_frames, n_pixels = residual.shape[1], len(residual)
-    xp = namespace_of(residual)
-    zero, one, every = xp.zeros(n_pixels, np.float32), xp.ones(n_pixels, np.float32), xp.arange(n_pixels)
-    chunk = xp.empty((min(CHUNK, n_frames), n_pixels), np.float32)  # one for all: fresh memory costs more than the work
-    for first in range(0, n_frames, CHUNK):
-        n = min(CHUNK, n_frames - first)
-        frames = unfold_frames(residual, first, n, state.noise, chunk[:n]).reshape(n, height, width)
-        whiten_frames(smoother.apply(frames, out=frames), zero, one, every, residual, first)
-    noise = centre_pixels(residual, 0.5)
-    whiten_pixels(residual, None, floored(noise, state.inside.ravel()))
-    threshold = state.settings.cellfind_min_snr
-    if threshold is None:
-        threshold = noise_threshold(state.image_shape, n_frames, state.radius_px, state.settings.spatial_lowpass_cutoff)
-    else:
-        threshold += float(bias_bound(state.settings.cellfind_kappa_std_ratio))
-    found = find_cells(
-        residual.reshape(height, width, n_frames), state.inside, state.radius_px, threshold, state.settings,
+    found = find_in_residual(
+        residual, state.noise, state.inside, state.radius_px, state.settings,
         lambda found: report("find cells", found, 0, "cells"),
     )  # fmt: skip
     if read_again is not None:
@@ -279,16 +253,8 @@ def _refine_field(state: State, nodes: Bilinear, at_nodes: sparse.csr_array, low
 def _components(state: State) -> Components:
     """Gather the result; the last judgement measures it."""
     quality = _measure(state, state.footprints, _judge(state, 0.0).quality, np.arange(state.footprints.shape[0]))
-    nobody = Rejected(
-        state.footprints[:0], state.traces[:0], (), {name: column[:0] for name, column in quality.items()}
-    )
-    dropped = [nobody, *state.dropped]
-    rejected = Rejected(
-        sparse.csr_array(sparse.vstack([part.footprints for part in dropped])),
-        np.concatenate([part.traces for part in dropped]),
-        tuple(reason for part in dropped for reason in part.reasons),
-        {name: np.concatenate([part.quality[name] for part in dropped]) for name in quality},
-    )
+    nobody = Rejected.nobody(state.footprints, state.traces, quality)
+    rejected = Rejected.joined([nobody, *state.dropped])
     return Components(
         state.footprints, state.traces, state.baseline + state.offset * state.noise,
         state.noise, state.gain, state.field, quality, rejected,

@@ -12,11 +12,10 @@ from scipy import sparse
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.model.components import Rejected
 from gpucells.ops.bilinear import Bilinear
-from gpucells.ops.pixel_levels import pixel_levels, whiten_pixels
+from gpucells.ops.pixel_levels import whiten_pixels
+from gpucells.preprocess.noise_units import scaled, to_noise_units
 
 Float32 = NDArray[np.float32]
-
-QUIETEST = 0.3  # a pixel's noise counts as at least this share of the median: dead pixels must not rule the fit
 
 
 @dataclasses.dataclass
@@ -63,13 +62,6 @@ class State:
         whiten_pixels(self.movie, self.baseline, self.noise, self.inside.ravel())
 
 
-def scaled(images: sparse.csr_array, factor: Float32) -> sparse.csr_array:
-    """Multiply every pixel of sparse images by its factor."""
-    result = images.copy()
-    result.data = (images.data * factor[images.indices]).astype(np.float32)
-    return result
-
-
 def prepare(
     movie: Float32, inside: NDArray[np.bool_], nodes: Bilinear, radius_px: float, settings: ExtractSettings
 ) -> State:
@@ -81,20 +73,16 @@ def prepare(
         As :func:`gpucells.methods.extract.solve.solve` takes them.
     """
     height, width, n_frames = movie.shape
-    flat = movie.reshape(-1, n_frames)
-    baseline, noise, finite = pixel_levels(flat, settings.baseline_quantile)
-    live = inside.ravel() & finite & (noise > 0)
-    noise = floored(noise, live)
-    whiten_pixels(flat, baseline, noise, live)
     n_pixels = height * width
+    units = to_noise_units(movie, inside, settings.baseline_quantile)
     if settings.background == "none":
         nodes = Bilinear.none(height, width)
     state = State(
-        flat, noise, live.reshape(height, width), (height, width), radius_px, settings,
-        nodes, masked_hats(nodes, live),
+        units.movie, units.noise, units.inside, (height, width), radius_px, settings,
+        nodes, masked_hats(nodes, units.inside),
         sparse.csr_array((0, n_pixels), dtype=np.float32),
         np.zeros((0, n_frames), np.float32), np.zeros((0, n_frames), np.float32),
-        np.ones(n_pixels, np.float32), np.zeros(n_pixels, np.float32), baseline,
+        np.ones(n_pixels, np.float32), np.zeros(n_pixels, np.float32), units.baseline,
     )  # fmt: skip
     state.field = np.zeros((state.hats.shape[0], n_frames), np.float32)
     return state
@@ -105,9 +93,3 @@ def masked_hats(nodes: Bilinear, live: NDArray[np.bool_]) -> sparse.csr_array:
     hats = sparse.csr_array(nodes.images() @ sparse.diags_array(live.ravel().astype(np.float32)), dtype=np.float32)
     hats.eliminate_zeros()
     return hats
-
-
-def floored(noise: Float32, live: NDArray[np.bool_]) -> Float32:
-    """Take no pixel for quieter than a share of the typical one."""
-    typical = float(np.median(noise[live])) if live.any() else 1.0
-    return np.maximum(noise, np.float32(QUIETEST * typical))

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, spatial
 
-from gpucells.methods.extract.footprints import EDGE, neighbour_light, window_side
-from gpucells.methods.extract.settings import ExtractSettings
+from gpucells.candidates.footprints import EDGE, neighbour_light, window_side
+from gpucells.candidates.settings import CandidateSettings
 from gpucells.ops.difference_noise import difference_noise
 from gpucells.ops.footprint_shape import footprint_shape
 from gpucells.ops.patches import Patches, grow, window_corners
@@ -85,7 +85,7 @@ class Verdict:
 
 def judge(
     footprints: sparse.csr_array, noise: Float32, traces: Float32, image_shape: tuple[int, int], radius_px: float,
-    settings: ExtractSettings, strictness: float = 1.0,
+    settings: CandidateSettings, strictness: float = 1.0,
 ) -> Verdict:  # fmt: skip
     """Measure candidates and say which are no cells.
 
@@ -101,7 +101,7 @@ def judge(
         ``(height, width)``.
     radius_px : float
         Cell radius (px).
-    settings : ExtractSettings
+    settings : CandidateSettings
         The limits.
     strictness : float
         Below 1 lowers the bar, while estimates are rough.

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from gpucells.methods.extract.footprints import EDGE, window_side
-from gpucells.methods.extract.judge import Events
+from gpucells.candidates.footprints import EDGE, window_side
+from gpucells.candidates.judge import Events
 from gpucells.ops.patches import Patches, grow
 from gpucells.ops.robust_footprints import Known
 from gpucells.ops.support_products import support_products

@@ -8,19 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, special
 
-from gpucells.methods.extract.settings import ExtractSettings
+from gpucells.candidates.settings import CandidateSettings
+from gpucells.device.arrays import namespace_of
+from gpucells.ops.contamination import bias_bound
+from gpucells.ops.fold_frames import unfold_frames, whiten_frames
 from gpucells.ops.patches import Patches
+from gpucells.ops.pixel_levels import centre_pixels, whiten_pixels
 from gpucells.ops.seed_fits import EDGE, SeedFits, fit_seeds, subtract_seeds
 from gpucells.ops.seeds import REACH, pick_seeds, seed_image, update_seed_image
+from gpucells.preprocess.noise_units import floored
 from gpucells.preprocess.spatial_filter import SpatialFilter
 
 Float32 = NDArray[np.float32]
 
 WINDOW_RADII = 2.2  # half a seed's window in cell radii: a cell and its halo
+CHUNK = 64  # frames filtered at once
 GROW = 2  # px around a fit's support that its subtraction reaches
 
 
@@ -59,12 +66,55 @@ def noise_threshold(image_shape: tuple[int, int], n_frames: int, radius_px: floa
     return follow * top_mean + rare * float(np.sqrt((follow * top_spread) ** 2 + rest))
 
 
+def find_in_residual(
+    residual: Float32, noise: Float32, inside: NDArray[np.bool_], radius_px: float, settings: CandidateSettings,
+    progress: Callable[[int], None],
+) -> sparse.csr_array:  # fmt: skip
+    """Filter what a model does not explain to the cells' size, and find cells in it.
+
+    Parameters
+    ----------
+    residual : array
+        ``(n_pixels, n_frames)`` float32 in units of the noise, used up. NumPy's or CuPy's.
+    noise : numpy.ndarray
+        ``(n_pixels,)``.
+    inside : numpy.ndarray
+        ``(height, width)`` bool.
+    radius_px, settings, progress
+        As :func:`find_cells` takes them.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        ``(n_cells, n_pixels)`` float32, maximum 1, in order of finding.
+    """
+    height, width = inside.shape
+    smoother = SpatialFilter(
+        height, width, radius_px, lowpass_cutoff=settings.spatial_lowpass_cutoff, workers=numba.get_num_threads()
+    )
+    n_frames, n_pixels = residual.shape[1], len(residual)
+    xp = namespace_of(residual)
+    zero, one, every = xp.zeros(n_pixels, np.float32), xp.ones(n_pixels, np.float32), xp.arange(n_pixels)
+    chunk = xp.empty((min(CHUNK, n_frames), n_pixels), np.float32)  # one for all: fresh memory costs more than the work
+    for first in range(0, n_frames, CHUNK):
+        n = min(CHUNK, n_frames - first)
+        frames = unfold_frames(residual, first, n, noise, chunk[:n]).reshape(n, height, width)
+        whiten_frames(smoother.apply(frames, out=frames), zero, one, every, residual, first)
+    whiten_pixels(residual, None, floored(centre_pixels(residual, 0.5), inside.ravel()))
+    threshold = settings.cellfind_min_snr
+    if threshold is None:
+        threshold = noise_threshold(inside.shape, n_frames, radius_px, settings.spatial_lowpass_cutoff)
+    else:
+        threshold += float(bias_bound(settings.cellfind_kappa_std_ratio))
+    return find_cells(residual.reshape(height, width, n_frames), inside, radius_px, threshold, settings, progress)
+
+
 def find_cells(
     movie: Float32,
     inside: NDArray[np.bool_],
     radius_px: float,
     threshold: float,
-    settings: ExtractSettings,
+    settings: CandidateSettings,
     progress: Callable[[int], None],
 ) -> sparse.csr_array:
     """Find cells in a filtered movie, which is used up.
@@ -111,7 +161,7 @@ def find_cells(
     return sparse.csr_array(sparse.vstack([patches.to_sparse() for patches in found]))
 
 
-def _is_cell(fits: SeedFits, radius_px: float, threshold: float, settings: ExtractSettings) -> NDArray[np.bool_]:
+def _is_cell(fits: SeedFits, radius_px: float, threshold: float, settings: CandidateSettings) -> NDArray[np.bool_]:
     """Judge fits by area and brightness (the original's rules; traces and duplicates are left to the refinement)."""
     area = (fits.images > EDGE).sum(axis=(1, 2)) / (np.pi * radius_px**2)
     good = (fits.areas > 0) & (fits.traces.max(axis=1) >= threshold)
