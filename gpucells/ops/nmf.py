@@ -224,8 +224,7 @@ def _turns(rng: np.random.Generator, n: int, rules: _Rules) -> dict[str, Any]:
 
 def _gram(factor: Any, penalty: float) -> Any:
     gram = factor @ factor.T
-    gram[np.arange(len(gram)), np.arange(len(gram))] += gram.dtype.type(penalty)
-    return gram
+    return gram + penalty * namespace_of(factor).eye(len(gram), dtype=gram.dtype) if penalty else gram
 
 
 def _cross(x: Any, h: Any, penalty: float) -> Any:
