@@ -187,6 +187,8 @@ def graph_nmf(
         )
     x = above_baseline(movie, image_shape, baseline_percentile, smooth_px, smooth_frames)
     n = _n_components(x, n_cells, n_background)
+    if not n:
+        return _nothing(*x.shape)
     start = nmf(x, n, start="nndsvd", max_iterations=PLAIN_ITERATIONS, tol=0, seed=seed)
     a, c = np.ascontiguousarray(to_host(start.w).T), to_host(start.h)
     smooth = lazy_graph(affinities(x, image_shape, affinity, affinity_width, affinity_threshold))
@@ -317,7 +319,7 @@ def graph_products(x: Any, smooth: sparse.csr_array, strength: float, a: Float32
 def _cells(a: Float32, c: Float32, n_cells: int, n_background: int, cut: float) -> Initial:
     """Return footprints and traces of factors ``(n_components, n_pixels)`` and ``(n_components, n_frames)``."""
     if not a.size:
-        return sparse.csr_array((0, a.shape[1]), dtype=np.float32), np.zeros((0, c.shape[1]), np.float32)
+        return _nothing(a.shape[1], c.shape[1])
     peaks = a.max(axis=1)
     strength = np.linalg.norm(a, axis=1) * np.linalg.norm(c, axis=1)
     found = np.flatnonzero(strength > 0)
@@ -332,3 +334,7 @@ def _cells(a: Float32, c: Float32, n_cells: int, n_background: int, cut: float) 
     )
     footprints = sparse.csr_array(np.where(scaled >= np.maximum(level, np.finfo(np.float32).tiny), scaled, 0))
     return footprints.astype(np.float32), np.asarray(c[found] * peaks[found, None], np.float32)
+
+
+def _nothing(n_pixels: int, n_frames: int) -> Initial:
+    return sparse.csr_array((0, n_pixels), dtype=np.float32), np.zeros((0, n_frames), np.float32)

@@ -55,8 +55,8 @@ def affinities(
 def _correlations(x: Any, image_shape: tuple[int, int]) -> list[NDArray[np.float64]]:
     """Return the correlation of each pixel with its later neighbour in each direction, 0 where one is constant."""
     height, width = image_shape
-    images = x.reshape(height, width, -1)
-    n_frames = max(1, images.shape[2])
+    images = x.reshape(height, width, x.shape[1])
+    n_frames = max(1, x.shape[1])
     found = [np.zeros((height - down, width - abs(right))) for down, right in NEIGHBOURS]
     means, norms = np.zeros(image_shape), np.zeros(image_shape)
     n_bytes = DEVICE_BAND_BYTES if is_cupy_array(x) else BAND_BYTES
