@@ -229,7 +229,7 @@ def _gram(factor: Any, penalty: float) -> Any:
 
 def _cross(x: Any, h: Any, penalty: float) -> Any:
     cross = namespace_of(x).empty((len(h), x.shape[0]), h.dtype)
-    for rows, block in row_blocks(x):
+    for rows, block in row_blocks(x, only_products=True):
         cross[:, rows] = h @ block.T
     cross -= penalty
     return cross
@@ -238,7 +238,7 @@ def _cross(x: Any, h: Any, penalty: float) -> Any:
 def _sweep_w(x: Any, w: Any, h: Any, rules: _Rules, turns: dict[str, Any]) -> tuple[Any, Any]:
     """Sweep over W; return its violation, and W^T X, of which each block's part is added while it is in the cache."""
     gram, violation, products = _gram(h, rules.of_w[1]), 0.0, namespace_of(x).zeros_like(h)
-    for rows, block in row_blocks(x):
+    for rows, block in row_blocks(x, only_products=True):
         cross = h @ block.T
         if rules.of_w[0]:
             cross -= rules.of_w[0]

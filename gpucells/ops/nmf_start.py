@@ -117,7 +117,7 @@ def times(x: Any, columns: Any) -> Any:
         ``(n_columns, n)`` of the type of a block.
     """
     out = namespace_of(x).empty((x.shape[0], columns.shape[1]), columns.dtype)
-    for rows, block in row_blocks(x):
+    for rows, block in row_blocks(x, only_products=True):
         out[rows] = block @ columns
     return out
 
@@ -133,7 +133,7 @@ def transposed_times(x: Any, columns: Any) -> Any:
         ``(n_rows, n)`` of the type of a block.
     """
     out = namespace_of(x).zeros((x.shape[1], columns.shape[1]), columns.dtype)
-    for rows, block in row_blocks(x):
+    for rows, block in row_blocks(x, only_products=True):
         out += block.T @ columns[rows]
     return out
 

@@ -40,6 +40,7 @@ def test_blocks_change_nothing_but_rounding(monkeypatch: pytest.MonkeyPatch, set
     rules = {"start": "random", "max_iterations": 12, "alpha_w": 0.01, "l1_ratio": 0.5, **settings}
     whole = nmf(x, 5, **rules)
     monkeypatch.setattr(nmf_rows, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(nmf_rows, "THREADS_BLOCK_BYTES", 1)
     monkeypatch.setattr(nmf_rows, "FEWEST_ROWS", 7)
     np.testing.assert_allclose(nmf(x, 5, **rules).w, whole.w, rtol=1e-6, atol=1e-8)
     assert nmf_rows.reconstruction_error(x, whole.w, whole.h) == pytest.approx(np.linalg.norm(x - whole.w @ whole.h))
