@@ -22,8 +22,8 @@ Loss = Literal["frobenius", "kullback-leibler"]
 # enough to be worth its threads; at 64 rows of 2000 OpenBLAS is 15 % slower.
 BLOCK_BYTES = 2**25
 DEVICE_BLOCK_BYTES = 2**28
-# Where a block is a view and only products are made of it, on several threads: BLAS' threads wait for each other once a
-# product, and then spin, in the way of the sweep. 17 blocks took longer than scikit-learn does, one did not.
+# Where a block is a view and only products are made of it, on several threads: BLAS' threads wait for each other at the
+# end of every product, and then spin for a while, in the way of the sweep. So as few products as can be.
 THREADS_BLOCK_BYTES = 2**31
 FEWEST_ROWS = 256  # what a block adds up, (n_components, n_columns), is small beside what it multiplies
 SMALLEST = float(np.finfo(np.float32).eps)  # of a divisor, as scikit-learn's multiplicative updates have it
