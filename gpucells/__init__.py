@@ -24,6 +24,7 @@ _HOME = {
     "open_movie": "gpucells.io.open_movie",
     "save_cells": "gpucells.io.cells_file",
     "load_cells": "gpucells.io.cells_file",
+    "detrend_dff": "gpucells.postprocess.dff",
     "simulate_movie": "gpucells.simulate.movie",
     "list_devices": "gpucells.device.discover",
     "Cells": "gpucells.model.cells",
