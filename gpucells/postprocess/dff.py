@@ -11,8 +11,8 @@ Which quantile a trace is at when its cell is silent depends on how often it is 
 the trace below its mode. The mode is the peak of a Gaussian kernel density; the running median is taken off before, for
 a drift widens the peak. On 360 simulated traces of known baseline (events every 20 to 333 frames, noise .1 to 1 of an
 event, drift to 3 events; ``benchmarks/baseline_mode.py`` has the table) that subtraction matters most, the choice of
-the estimator little: half-sample mode and Botev's kernel width come out alike, at more scatter and at four times the
-time.
+the estimator little: half-sample mode and Botev's kernel width come out alike, the one with more scatter where nothing
+drifts, the other at three times the time.
 """
 
 from __future__ import annotations
