@@ -153,6 +153,5 @@ extern "C" __global__ void __launch_bounds__(256, 4) running_percentile(
       const double a = result[from], b = result[to];
       result[t] = (float)(a + (b - a) * ((t - from) * (to - from == step ? per_step : per_rest)));
     }
-    __syncthreads();  // before the next trace is put in its place
   }
 }

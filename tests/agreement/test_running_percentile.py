@@ -46,13 +46,14 @@ def test_both_bodies_give_the_quantile_of_every_window(
 
 
 def test_blocks_take_turns(cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operation, "SCRATCH_BYTES", 2 * 64 * 80)
+    monkeypatch.setattr(operation, "SCRATCH_BYTES", 2 * 40 * 80)  # 2 blocks
     traces, quantiles = traces_of(7, 80), np.linspace(0, 1, 7)
     on_gpu = to_host(running_percentile(cuda.asarray(traces), quantiles, 15))
     np.testing.assert_allclose(on_gpu, running_percentile(traces, quantiles, 15), rtol=1e-6, atol=1e-6)
 
 
-def test_sanitizers_find_nothing(sanitized_cuda: Any) -> None:
+def test_sanitizers_find_nothing(sanitized_cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operation, "SCRATCH_BYTES", 1)  # one block
     traces = traces_of(3, 70)
     on_gpu = to_host(running_percentile(sanitized_cuda.asarray(traces), 0.4, 9, 3))
     np.testing.assert_allclose(on_gpu, running_percentile(traces, 0.4, 9, 3), rtol=1e-6, atol=1e-6)
