@@ -46,9 +46,9 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Kind = Literal["footprints", "images", "known"]
 
-ROUNDS = 6  # scales and background, in turn: the shared movies' change by less than .001 of r after 4
+ROUNDS = 6  # scales and background, in turn: ours
 SCALE_RANGE = 1.5
-REPEATS = 1 / 3  # of a component's power: on the shared movies noise has up to .24, background from .48 on
+REPEATS = 1 / 3  # of a component's power: ours, after a look at the shared movies; weak background may fall below
 BLOCK = 50  # frames: what noise shares in time has died away
 MOST = 60  # components that are tried
 DARK = 0.05  # of the median noise: pixels that are darker weigh no more
