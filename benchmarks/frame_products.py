@@ -67,7 +67,9 @@ def main() -> None:
             "project": lambda frames=frames: project(frames, images),
             "project and a row": lambda frames=frames: project(frames, images, weights),
             "accumulate": lambda frames=frames, support=support: accumulate(frames, traces, *support),
-            "accumulate and a row": lambda frames=frames, support=support: accumulate(frames, traces, *support, **one),
+            "accumulate and a row": lambda frames=frames, support=support, one=one: accumulate(
+                frames, traces, *support, **one
+            ),
             "accumulate and sums": lambda frames=frames, support=support, total=total, energy=energy: accumulate(
                 frames, traces, *support, total=total, energy=energy
             ),
