@@ -43,9 +43,13 @@ def dense_sums(frames: Any, images: Any, rows: Any, traces: Any) -> list[Any]:
     return [products[cells, images.indices], products[images.shape[0] :], exact.sum(0), (exact**2).sum(0)]
 
 
-@pytest.mark.parametrize("dtype", NATIVE)
-@pytest.mark.parametrize("n_frames", [0, 1, 8, 21])
-@pytest.mark.parametrize(("n_cells", "n_rows"), [(5, 2), (9, 0), (0, 1), (0, 0), (1, 5)])
+SIZES = [(n, *others) for n in (0, 1, 8) for others in ((9, 0), (0, 1), (0, 0), (1, 5))]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "n_frames", "n_cells", "n_rows"),
+    [(dtype, 21, 5, 2) for dtype in NATIVE] + [("uint16", *sizes) for sizes in SIZES],
+)
 def test_both_bodies_give_the_dense_products(cuda: Any, dtype: str, n_frames: int, n_cells: int, n_rows: int) -> None:
     frames, images, rows, traces = problem(n_frames, 70, n_cells, n_rows, dtype)
     wanted = np.concatenate([images.toarray(), rows]).astype("f8") @ frames.T.astype("f8")
