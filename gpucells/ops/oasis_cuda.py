@@ -1,0 +1,1 @@
+def deconvolve_cuda(*a): raise NotImplementedError
