@@ -86,7 +86,7 @@ def deconvolve(
     baseline: ArrayLike | None = None, baseline_nonnegative: bool = False, penalty: ArrayLike | None = None,
     s_min: float | None = None, optimize_g: int = 0, lags: int = 5, fudge: float = 0.96,
 ) -> Deconvolved:  # fmt: skip
-    """Find the spikes of traces: the least that explain them to within the noise.
+    r"""Find the spikes of traces: the least that explain them to within the noise.
 
     A trace with a sample that is not finite gives zeros in everything; a constant one no spikes.
 
@@ -98,7 +98,8 @@ def deconvolve(
         Of the response: 1 decays, 2 rises and decays; 0 has no memory, so that ``denoised`` and ``spikes`` are what is
         positive of the trace.
     coefficients : array_like, optional
-        ``(n_traces, order)``, or ``(order,)`` for all; by `time_constants` with ``lags`` and ``fudge`` if not given.
+        ``(n_traces, order)``, with order 1 also ``(n_traces,)``, or ``(order,)`` for all; by `time_constants` with
+        ``lags`` and ``fudge`` if not given.
     noise : array_like, optional
         ``(n_traces,)`` standard deviations, or one for all; by `noise_std` if not given.
     baseline : array_like, optional
@@ -106,11 +107,11 @@ def deconvolve(
     baseline_nonnegative : bool
         Whether the fitted baseline must not be below 0.
     penalty : array_like, optional
-        ``(n_traces,)``, or one for all: minimise :math:`\\tfrac12 \\lVert y - b - c\\rVert^2 + \\lambda \\sum_t s_t`.
+        ``(n_traces,)``, or one for all: minimise :math:`\tfrac12 \lVert y - b - c\rVert^2 + \lambda \sum_t s_t`.
     s_min : float, optional
-        Instead of the least sum: spikes of at least this size and no penalty, as OASIS finds them: not always the best.
-        Negative: in units of ``noise * sqrt(1 - g)``, with ``g`` the slowest decay a frame. 0: as few as come within the noise, by
-        keeping the largest of those of the least sum; the baseline stays theirs.
+        Instead of the least sum: spikes of at least this size and no penalty, as OASIS finds them, which is not always
+        best. Negative: in units of ``noise * sqrt(1 - g)``, ``g`` the share that is left after a frame in the end.
+        0: as few as come within the noise, by keeping the largest of those of the least sum, whose baseline is kept.
     optimize_g : int
         With order 1: fit the decay to so many events, those with the most of it, and deconvolve again, 5 times at most.
 
@@ -187,14 +188,16 @@ def _response(coefficients: ArrayLike, n: int, order: int) -> Float64:
     """Return the coefficients of every trace, checked."""
     given = np.asarray(to_host(coefficients), np.float64)
     if given.ndim < 2:
-        given = given.reshape(-1, order) if given.size == order or order == 1 else given
+        given = given.reshape(-1, order) if order in (1, given.size) else given
     if given.ndim != 2 or given.shape[1] != order or len(given) not in (1, n):
         raise InputError(f"coefficients of shape {np.shape(coefficients)} for {n} traces of order {order}",
                          "give (n_traces, order)")  # fmt: skip
     spread = np.ascontiguousarray(np.broadcast_to(given, (n, order)))
     with np.errstate(invalid="ignore"):
         slow, fast = slowest_decay(spread), -1.0 if order == 1 else spread[:, 0] - slowest_decay(spread)
-        real = np.isfinite(spread).all(axis=1) & (spread[:, 0] ** 2 + 4 * spread[:, -1] >= -1e-9 if order == 2 else True)
+        real = np.isfinite(spread).all(axis=1) & (
+            spread[:, 0] ** 2 + 4 * spread[:, -1] >= -1e-9 if order == 2 else True
+        )
         wrong = np.flatnonzero(~(real & (slow > 0) & (slow < 1) & ((fast >= 0) | (order == 1))))
     if len(wrong):
         raise InputError(

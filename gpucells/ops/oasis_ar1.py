@@ -21,12 +21,45 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from gpucells.device.kernels import Array, Define, Kernel, Scalar
+
 MAX_STEPS = 60  # Newton steps; 4 to 12 are usual
 DAMPED_STEPS = 25  # from here on half steps, should whole ones ever go round in a circle
 TOLERANCE = 1e-10  # of a step, relative to the trace's standard deviation
 L1_NOISE, L1_PENALTY, SPIKE_FLOOR, FEWEST_SPIKES = 0, 1, 2, 3
 HALVINGS = 40  # of the smallest spike that is kept, when the fewest are looked for
 BASELINE_ROUNDS = 5  # of the baseline and the spikes above a floor, in turn
+WARP = 32  # traces a block of the CUDA kernels
+
+MODES = (
+    Define("L1_PENALTY", (L1_PENALTY,)), Define("SPIKE_FLOOR", (SPIKE_FLOOR,)),
+    Define("FEWEST_SPIKES", (FEWEST_SPIKES,)),
+)  # fmt: skip
+NUMBERS = (
+    Array("noise", "float64", ("n_traces",)), Array("baseline", "float64", ("n_traces",), written=True),
+    Array("penalty", "float64", ("n_traces",), written=True), Array("floor", "float64", ("n_traces",)),
+    Array("least", "float64", ("n_traces",)),
+)  # fmt: skip
+RESULTS = (
+    Array("c", "float32", ("n_frames", "n_traces"), written=True),
+    Array("s", "float32", ("n_frames", "n_traces"), written=True), Scalar("n_frames"), Scalar("n_traces"),
+)  # fmt: skip
+OASIS_AR1 = Kernel(
+    "oasis_ar1.cu",
+    "oasis_ar1",
+    (
+        Array("traces", "float32", ("n_frames", "n_traces")), Array("coefficients", "float64", ("n_traces",)),
+        *NUMBERS, Array("pools_of_all", "float64", (5, "n_frames", "n_traces"), written=True),
+        Array("spare_of_all", "float64", (4, "n_spare", "n_traces"), written=True), *RESULTS, Scalar("n_spare"),
+        Scalar("mode"), Scalar("free", "bool"),
+    ),
+    threads=256, registers=144,
+    defines=(
+        *MODES, Define("MAX_STEPS", (MAX_STEPS,)), Define("DAMPED_STEPS", (DAMPED_STEPS,)),
+        Define("TOLERANCE", (str(TOLERANCE),)), Define("HALVINGS", (HALVINGS,)),
+        Define("BASELINE_ROUNDS", (BASELINE_ROUNDS,)),
+    ),
+)  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
@@ -85,7 +118,7 @@ def _step(pools, count, n, g, total, square, target, penalty, baseline, least, f
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def _penalty(target, fixed, slope, penalty):  # type: ignore[no-untyped-def]
-    """Solve ``fixed + slope * penalty**2 = target``; 0 where even that is too much, unchanged where it does not matter."""
+    """Solve ``fixed + slope * penalty**2 = target``; 0 where that is too much, unchanged where it has no effect."""
     if fixed >= target:
         return 0.0
     return (max(target - fixed, 0.0) / slope) ** 0.5 if slope > 0 else penalty
@@ -95,9 +128,21 @@ def _penalty(target, fixed, slope, penalty):  # type: ignore[no-untyped-def]
 def balance(yy, y1, ones, mm, m1, n, target, penalty, baseline, least, free):  # type: ignore[no-untyped-def]
     """Return the baseline and penalty that meet the conditions as long as the places of spikes stay what they are.
 
-    With P the projection on what the spikes can make: y'(1 - P)y, y'(1 - P)1, 1'(1 - P)1, |Pm|^2 and 1'Pm, where m is
-    what a penalty of 1 takes off. ``target`` is the wanted sum of squares, negative where the penalty is given;
-    ``free`` is 0 where the baseline is.
+    Parameters
+    ----------
+    yy, y1, ones, mm, m1 : float
+        With P the projection on what the spikes can make: y'(1 - P)y, y'(1 - P)1, 1'(1 - P)1, |Pm|^2 and 1'Pm, where m
+        is what a penalty of 1 takes off.
+    n : int
+        Frames.
+    target : float
+        The wanted sum of squares, negative where the penalty is given.
+    penalty, baseline : float
+        As they are.
+    least : float
+        The lowest that the baseline may be.
+    free : bool
+        Whether it is fitted.
     """
     if free and ones > 1e-9 * n:
         at_zero, slope = y1 / ones, m1 / ones

@@ -20,7 +20,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from gpucells.ops.oasis_ar1 import FEWEST_SPIKES, L1_PENALTY, balance
+from gpucells.device.kernels import Array, Define, Kernel, Scalar
+from gpucells.ops.oasis_ar1 import FEWEST_SPIKES, L1_PENALTY, MODES, NUMBERS, RESULTS, balance
 
 HELD_ROUNDS = 3  # before baseline and penalty are brought up to date: the first sets are far off
 FAST_ROUNDS = 40  # of exchanging all wrong frames
@@ -30,6 +31,25 @@ STRETCH = 200  # frames, longer than a response
 FLOOR_STEPS = 3  # in which a floor rises to where it is wanted
 HALVINGS = 24  # of the smallest spike that is kept, when the fewest are looked for
 TOLERANCE = 1e-9  # of a spike or p, relative to the trace's standard deviation
+
+OASIS_AR2 = Kernel(
+    "oasis_ar2.cu",
+    "oasis_ar2",
+    (
+        Array("traces", "float32", ("n_frames", "n_traces")), Array("coefficients", "float64", ("n_traces", 2)),
+        *NUMBERS, Array("gains", "float64", (4, "n_frames", "n_traces"), written=True),
+        Array("path", "float64", ("n_frames", "n_traces"), written=True),
+        Array("inside", "bool", ("n_frames", "n_traces"), written=True),
+        Array("sizes", "float64", ("n_sizes", "n_traces"), written=True), *RESULTS, Scalar("mode"),
+        Scalar("free", "bool"),
+    ),
+    threads=256, registers=255,
+    defines=(
+        *MODES, Define("HELD_ROUNDS", (HELD_ROUNDS,)), Define("FAST_ROUNDS", (FAST_ROUNDS,)),
+        Define("STRETCH_ROUNDS", (STRETCH_ROUNDS,)), Define("MAX_ROUNDS", (MAX_ROUNDS,)), Define("STRETCH", (STRETCH,)),
+        Define("FLOOR_STEPS", (FLOOR_STEPS,)), Define("TOLERANCE", (str(TOLERANCE),)), Define("HALVINGS", (HALVINGS,)),
+    ),
+)  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
@@ -85,13 +105,11 @@ def _moments(y, offset, g1, g2, inside, gains):  # type: ignore[no-untyped-def]
 def _follow(g1, g2, inside, gains, b, lam, c):  # type: ignore[no-untyped-def]
     c1 = c2 = 0.0
     for t in range(len(c)):
-        decayed = g1 * c1 + g2 * c2
-        c2 = c1
+        following = g1 * c1 + g2 * c2
         if inside[t]:
-            c1 = gains[t, 0] * c1 + gains[t, 1] - b * gains[t, 2] - lam * gains[t, 3]
-        else:
-            c1 = decayed
-        c[t] = c1
+            following = gains[t, 0] * c1 + gains[t, 1] - b * gains[t, 2] - lam * gains[t, 3]
+        c1, c2 = following, c1
+        c[t] = following
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
@@ -174,7 +192,7 @@ def _merge_neighbours(g1, g2, inside, c, sizes):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def _drop(g1, g2, inside, c, floor):  # type: ignore[no-untyped-def]
-    """Take spikes below a floor from S, but no two in a row: what one leaves makes the other larger. Return how many."""
+    """Take spikes below a floor from S, no two in a row, for what one leaves goes to others; return how many."""
     dropped = 0
     at, size, before = -1, 1e300, 1e300  # a spike that may go, and the one before it
     for t in range(len(c) + 1):
@@ -232,7 +250,12 @@ def deconvolve_ar2(  # type: ignore[no-untyped-def]
 ):
     """Fill ``c``, ``s``, ``baseline`` and ``penalty`` of some traces; begin with what the latter two say.
 
-    As `gpucells.ops.oasis_ar1.deconvolve_ar1`, with two coefficients a trace.
+    Parameters
+    ----------
+    traces, noise, baseline, penalty, floor, mode, free, least, c, s, begin, end
+        As in `gpucells.ops.oasis_ar1.deconvolve_ar1`.
+    coefficients : numpy.ndarray
+        ``(n_traces, 2)`` float64.
     """
     n = traces.shape[1]
     gains, path, inside = np.empty((n, 4)), np.empty(n), np.empty(n, np.bool_)

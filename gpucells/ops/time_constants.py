@@ -1,7 +1,7 @@
 r"""Coefficients of an indicator's response, from the autocovariance of traces (Pnevmatikakis et al. 2016).
 
-For a response of order :math:`p`, covariances follow :math:`r_i = \sum_j \gamma_j r_{|i-j|}`. White noise of variance
-:math:`\sigma^2` is in :math:`r_0` alone and is taken off there; :math:`i = 1, \dots, L + p` are solved by least squares.
+For a response of order :math:`p`, covariances follow :math:`r_i = \sum_j \gamma_j r_{|i-j|}`. Noise of variance
+:math:`\sigma^2` is in :math:`r_0` alone and is taken off there; :math:`i = 1, \dots, L + p` give least squares.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BLOCK_BYTES = 16 * 2**20  # of traces in float64 at once
 def time_constants(
     traces: Any, order: int, noise: ArrayLike | None = None, lags: int = 5, fudge: float = 0.96
 ) -> Float64:
-    """Estimate the coefficients of the response of each trace's indicator.
+    r"""Estimate the coefficients of the response of each trace's indicator.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ def time_constants(
     Returns
     -------
     numpy.ndarray
-        ``(n_traces, order)`` float64. The roots of :math:`z^p - \\sum_j \\gamma_j z^{p-j}` are real and between 0 and 1:
-        of complex ones the real part is taken, .95 in place of one that is 1 or more or does not exist (a trace that is
-        constant or not finite), .15 in place of one that is 0 or less; then they are multiplied by ``fudge``.
+        ``(n_traces, order)`` float64. The roots of :math:`z^p - \sum_j \gamma_j z^{p-j}` are real and between 0 and
+        1: of complex ones the real part is taken, .95 in place of one that is 1 or more or does not exist (a trace
+        that is constant or not finite), .15 in place of one that is 0 or less; then all are multiplied by ``fudge``.
 
     Raises
     ------
@@ -103,11 +103,14 @@ def _solve(covariances: Float64, variance: Float64, order: int) -> Float64:
     right = covariances[:, 1:]
     with np.errstate(all="ignore"):
         if order == 1:
-            return (np.sum(columns[0] * right, axis=1) / np.sum(columns[0] ** 2, axis=1))[:, None]
+            only: Float64 = np.sum(columns[0] * right, axis=1) / np.sum(columns[0] ** 2, axis=1)
+            return only[:, None]
         one, both, two = (np.sum(columns[i] * columns[j], axis=1) for i, j in ((0, 0), (0, 1), (1, 1)))
         first, second = (np.sum(column * right, axis=1) for column in columns)
         determinant = one * two - both * both
-        return np.stack([two * first - both * second, one * second - both * first], axis=1) / determinant[:, None]
+        pair: Float64 = np.stack([two * first - both * second, one * second - both * first], axis=1)
+        pair /= determinant[:, None]
+        return pair
 
 
 def _roots(coefficients: Float64) -> Float64:
@@ -122,5 +125,5 @@ def _roots(coefficients: Float64) -> Float64:
 
 def _stable(roots: Float64) -> Float64:
     """Replace roots that are no decay."""
-    steady = np.where(np.isfinite(roots) & (roots < 1), roots, STEADIEST)
+    steady: Float64 = np.where(np.isfinite(roots) & (roots < 1), roots, STEADIEST)
     return np.where(steady > 0, steady, FASTEST)
