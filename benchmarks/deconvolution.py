@@ -1,7 +1,8 @@
 """Deconvolution beside the package oasis-deconv: CPU seconds, one thread, taken in turn in one process.
 
     pip install oasis-deconv
-    NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/deconvolution.py --traces 1000 --frames 20000
+    export NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+    python benchmarks/deconvolution.py --traces 1000 --frames 20000
 
 Both get the same traces, coefficients and noise. Ours runs once before, so that compilation is not in the ratio; how
 long that took is printed (with an empty NUMBA_CACHE_DIR it is a first run). The other is called once a trace, as its

@@ -35,23 +35,32 @@ def solve_convex(
         rows.append(sp.csc_array(([-1.0], ([0], [n])), shape=(1, n + 1)))
         right.append(np.array([-least]))
         cones.append(clarabel.NonnegativeConeT(1))
-    if noise is None:
-        quadratic, linear = model.T @ model, penalty * weights - model.T @ y
+    if noise is None:  # the residual is a variable: squares of the model are singular where the baseline is free
+        n_model = model.shape[1]
+        quadratic = sp.block_diag([sp.csc_array((n_model, n_model)), sp.eye_array(n)])
+        linear = np.concatenate([penalty * weights, np.zeros(n)])
+        rows = [sp.hstack([row, sp.csc_array((row.shape[0], n))]) for row in rows]
+        rows.append(sp.hstack([model, sp.eye_array(n)]))
+        right.append(y)
+        cones.append(clarabel.ZeroConeT(n))
     else:
         quadratic, linear = sp.csc_array((model.shape[1], model.shape[1])), weights
         rows += [sp.csc_array((1, model.shape[1])), model]
         right += [np.array([noise * np.sqrt(n)]), y]
         cones.append(clarabel.SecondOrderConeT(n + 1))
-    settings = clarabel.DefaultSettings()
-    settings.verbose = False
-    settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-9
-    solver = clarabel.DefaultSolver(
-        sp.csc_matrix(sp.triu(quadratic)), np.asarray(linear), sp.csc_matrix(sp.vstack(rows)), np.concatenate(right),
-        cones, settings,
-    )  # fmt: skip
-    found = solver.solve()
-    if noise is not None and "Infeasible" in str(found.status):
-        return solve_convex(y + (0.0 if free else baseline), coefficients, baseline=baseline, least=least)
-    assert "Solved" in str(found.status), found.status
+    for tolerance in (1e-10, 1e-9, 1e-8):  # the solver's own error in c is about the square root of it
+        settings = clarabel.DefaultSettings()
+        settings.verbose = False
+        settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = tolerance
+        solver = clarabel.DefaultSolver(
+            sp.csc_matrix(sp.triu(quadratic)), np.asarray(linear), sp.csc_matrix(sp.vstack(rows)),
+            np.concatenate(right), cones, settings,
+        )  # fmt: skip
+        found = solver.solve()
+        if noise is not None and "Infeasible" in str(found.status):
+            return solve_convex(y + (0.0 if free else baseline), coefficients, baseline=baseline, least=least)
+        if str(found.status) == "Solved":
+            break
+    assert str(found.status) == "Solved", found.status
     x = np.asarray(found.x)
     return x[:n], float(x[n]) if free else float(baseline), float((g @ x[:n]).sum())
