@@ -20,7 +20,7 @@ from gpucells.postprocess.assemble import assemble, provenance
 from gpucells.postprocess.join import join_tiles
 from gpucells.progress import ProgressSink, silent
 from gpucells.settings import RunSettings
-from gpucells.tiles.final_traces import final_traces
+from gpucells.tiles.finish import finish
 from gpucells.tiles.given_footprints import take_footprints
 from gpucells.tiles.lost_frames import read_movie
 from gpucells.tiles.plan import Plan, make_plan
@@ -45,7 +45,7 @@ def extract_cells(
     movie : Movie, path, array, or list of paths
         Anything :func:`gpucells.open_movie` takes.
     method : str
-        Name of a method: ``"extract"``.
+        Name of a method: ``"extract"`` or ``"cnmf"``.
     run, settings : RunSettings and dict, optional
         Preset, cell diameter, device, memory, seed; the method's own settings by name.
     progress : ProgressSink
@@ -131,20 +131,18 @@ def _run(
         )
     with clock.stage("join"):
         shape, nodes = (movie.height, movie.width), whole_image_nodes(plan)
-        components = join_tiles(tiles, parts, shape, plan.radius_px, nodes.images(), given if hold else None)
+        components = join_tiles(
+            tiles, parts, shape, plan.radius_px, nodes.images(), given if hold else None, plan.n_background
+        )
         del parts
     with clock.stage("traces"), on_device(plan.devices[0], run.device_memory_bytes):
-        solver = plan.method.trace_solver(
-            components.footprints, nodes, components.baseline,
-            plan.full_rate_noise(components.noise, summary.inside), components.gain, plan.settings, components.traces,
-        )  # fmt: skip
-        traces, _ = final_traces(
-            reading.movie, solver, components.traces, components.field, plan.factor, plan.settings.trace_output_option,
-            lambda done, total: clock.tell("traces", done, total, "frames"), plan.block_bytes, plan.devices[0],
+        final = finish(
+            reading.movie, plan, components, nodes, summary, hold,
+            lambda done, total: clock.tell("traces", done, total, "frames"),
         )  # fmt: skip
     with clock.stage("assemble"):
         record = plan.record(run)
-        cells = assemble(reading.movie, components, traces, plan.factor, summary, correlation, plan.method.name, record)
+        cells = assemble(reading.movie, final, plan.factor, summary, correlation, plan.method.name, record)
         cells = reading.with_gaps(cells)
     warnings = reading.warnings + components.warnings
     return replace(cells, provenance=provenance(movie, plan.device, run.seed, clock.costs, warnings))

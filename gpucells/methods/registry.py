@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
-    from gpucells.model.components import Components
+    from gpucells.model.components import Components, FinalCells
     from gpucells.ops.bilinear import Bilinear
 
     Float32 = NDArray[np.float32]
@@ -30,10 +30,6 @@ class MethodSettings(Protocol):
     @property
     def min_tau_after_downsampling(self) -> float:
         """Frames that a transient's decay keeps after averaging."""
-
-    @property
-    def trace_output_option(self) -> str:
-        """``"none"`` where the solver's own traces are the final ones."""
 
     def model_dump(self) -> dict[str, Any]:
         """Every setting by name."""
@@ -72,6 +68,57 @@ class TraceSolver(Protocol):
         """Solve the cells alone, on top of a known background."""
 
 
+class FinalUpdates(Protocol):
+    """Passes over the whole movie at its own rate, when the cells of all tiles are known."""
+
+    n_passes: int
+
+    def begin(self, number: int) -> None:
+        """Make room for what a pass collects."""
+
+    def see(self, some: slice, frames: Any) -> None:
+        """Take frames, every one once and in order."""
+
+    def end(self) -> None:
+        """Solve what the pass was for."""
+
+    def result(self) -> FinalCells:
+        """Return the cells."""
+
+
+@dataclass(frozen=True)
+class FieldModel:
+    """A background field whose nodes all tiles share, and the traces that are solved on it.
+
+    Parameters
+    ----------
+    background : callable
+        Nodes of the field, of the image's shape, the cell radius (px) and the settings: while cells are looked for, and
+        once they are known.
+    trace_solver : callable
+        Traces at full rate for given footprints.
+    """
+
+    background: Callable[[tuple[int, int], float, Any], tuple[Background, Background]]
+    trace_solver: Callable[..., TraceSolver]
+
+
+@dataclass(frozen=True)
+class LowRankModel:
+    """A background of a few images and traces, and the last updates over the whole movie.
+
+    Parameters
+    ----------
+    final_updates : callable
+        Of the components of the whole image.
+    limit_cells : callable
+        Components with no more cells than a setting allows.
+    """
+
+    final_updates: Callable[..., FinalUpdates]
+    limit_cells: Callable[..., Components]
+
+
 @dataclass(frozen=True)
 class Method:
     """A published method.
@@ -82,21 +129,17 @@ class Method:
         Key, and what people call it.
     settings : callable
         Settings of a preset with values on top.
-    background : callable
-        Nodes of the background field, of the image's shape, the cell radius (px) and the settings: while cells are
-        looked for, and once they are known.
     solve : callable
         Footprints and traces of one tile.
-    trace_solver : callable
-        Traces at full rate for given footprints.
+    model : FieldModel or LowRankModel
+        Its background, and how it goes on when all tiles are solved.
     """
 
     name: str
     title: str
     settings: Callable[[Preset, dict[str, Any]], MethodSettings]
-    background: Callable[[tuple[int, int], float, Any], tuple[Background, Background]]
     solve: Callable[..., Components]
-    trace_solver: Callable[..., TraceSolver]
+    model: FieldModel | LowRankModel
 
 
 def _extract() -> Method:
@@ -105,12 +148,20 @@ def _extract() -> Method:
     from gpucells.methods.extract.solve import solve
     from gpucells.methods.extract.traces import TraceSolver
 
-    return Method(
-        "extract", "EXTRACT (Inan et al. 2021)", ExtractSettings.for_preset, HatGrid.for_settings, solve, TraceSolver
-    )
+    model = FieldModel(HatGrid.for_settings, TraceSolver)
+    return Method("extract", "EXTRACT (Inan et al. 2021)", ExtractSettings.for_preset, solve, model)
 
 
-_METHODS: dict[str, Callable[[], Method]] = {"extract": _extract}
+def _cnmf() -> Method:
+    from gpucells.methods.cnmf.final import FinalUpdates, limit_cells
+    from gpucells.methods.cnmf.settings import CnmfSettings
+    from gpucells.methods.cnmf.solve import solve
+
+    model = LowRankModel(FinalUpdates, limit_cells)
+    return Method("cnmf", "CNMF (Pnevmatikakis et al. 2016)", CnmfSettings.for_preset, solve, model)
+
+
+_METHODS: dict[str, Callable[[], Method]] = {"extract": _extract, "cnmf": _cnmf}
 METHOD_NAMES = tuple(_METHODS)
 
 

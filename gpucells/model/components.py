@@ -72,6 +72,9 @@ class Components:
         What the user should know.
     nodes : numpy.ndarray, optional
         Which of the grid's nodes the rows of ``field`` are; all of them where not given.
+    background_images, background_traces : numpy.ndarray, optional
+        ``(n_background, n_pixels)`` in units of the noise and ``(n_background, n_frames)``, where a method's background
+        is of low rank instead of a field.
     """
 
     footprints: sparse.csr_array
@@ -84,3 +87,47 @@ class Components:
     rejected: Rejected
     warnings: tuple[str, ...] = dataclasses.field(default=())
     nodes: NDArray[np.int64] | None = None
+    background_images: Float32 | None = None
+    background_traces: Float32 | None = None
+
+    def refused(self, which: NDArray[np.bool_], reason: str) -> Components:
+        """Return the same with some of the cells among the rejected, for one reason."""
+        gone, stay = np.flatnonzero(which), np.flatnonzero(~which)
+        late = Rejected(
+            sparse.csr_array(self.footprints[gone]), self.traces[gone], (reason,) * len(gone),
+            {name: column[gone] for name, column in self.quality.items()},
+        )  # fmt: skip
+        return dataclasses.replace(
+            self,
+            footprints=sparse.csr_array(self.footprints[stay]),
+            traces=self.traces[stay],
+            quality={name: column[stay] for name, column in self.quality.items()},
+            rejected=Rejected.joined([self.rejected, late]),
+        )
+
+
+@dataclass(frozen=True)
+class FinalCells:
+    """What the last passes over a movie give.
+
+    Parameters
+    ----------
+    components : Components
+        With the final footprints; its traces are those of the solver's rate.
+    traces : numpy.ndarray
+        ``(n_cells, n_frames)`` at the movie's rate, in its units.
+    denoised, spikes : numpy.ndarray, optional
+        ``(n_cells, n_frames)`` by the method's model, where it has one.
+    background_images, background_traces : numpy.ndarray, optional
+        ``(n_background, n_pixels)`` in the movie's units, the first the baseline; ``(n_background, n_frames)``.
+    quality : dict
+        Measures that only the final traces have: name to ``(n_cells,)``.
+    """
+
+    components: Components
+    traces: Float32
+    denoised: Float32 | None = None
+    spikes: Float32 | None = None
+    background_images: Float32 | None = None
+    background_traces: Float32 | None = None
+    quality: dict[str, Float32] = dataclasses.field(default_factory=dict)

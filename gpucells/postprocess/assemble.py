@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from gpucells.model.cells import Cells
-from gpucells.model.components import Components
+from gpucells.model.components import FinalCells
 from gpucells.model.movie import Movie
 from gpucells.model.provenance import Provenance, StageCost
 from gpucells.tiles.final_traces import stretch
@@ -24,8 +24,8 @@ PACKAGES = ("gpucells", "numpy", "scipy", "numba", "h5py", "tifffile")
 
 
 def assemble(
-    movie: Movie, components: Components, traces: Float32, factor: int, summary: Summary, correlation: Float32,
-    method: str, settings: dict[str, object],
+    movie: Movie, final: FinalCells, factor: int, summary: Summary, correlation: Float32, method: str,
+    settings: dict[str, object],
 ) -> Cells:  # fmt: skip
     """Put accepted and rejected cells, images and settings together.
 
@@ -33,10 +33,8 @@ def assemble(
     ----------
     movie : Movie
         The source.
-    components : Components
-        Over the whole image.
-    traces : numpy.ndarray
-        ``(n_cells, n_frames)`` final traces of the accepted cells, in the movie's units.
+    final : FinalCells
+        Of the whole image.
     factor : int
         Frames averaged into one by the solver: rejected cells' traces are stretched by it.
     summary, correlation
@@ -44,6 +42,7 @@ def assemble(
     method, settings
         What was run.
     """
+    components, traces = final.components, final.traces
     rejected = components.rejected
     footprints = sparse.csr_array(sparse.vstack([components.footprints, rejected.footprints])).astype(np.float32)
     n_cells, n_rejected = len(traces), len(rejected.reasons)
@@ -59,7 +58,12 @@ def assemble(
         f0=np.where(f0 > 0, f0, np.nan).astype(np.float32),
         accepted=np.arange(n_cells + n_rejected) < n_cells,
         rejection=("",) * n_cells + rejected.reasons,
-        quality={name: np.concatenate([column, rejected.quality[name]]) for name, column in components.quality.items()},
+        quality={name: np.concatenate([column, rejected.quality[name]]) for name, column in components.quality.items()}
+        | {name: _and_none(column, n_rejected) for name, column in final.quality.items()},
+        denoised=None if final.denoised is None else _and_none(final.denoised, n_rejected),
+        spikes=None if final.spikes is None else _and_none(final.spikes, n_rejected),
+        background_images=None if final.background_images is None else final.background_images.reshape(-1, *shape),
+        background_traces=final.background_traces,
         summary_images={
             "mean": summary.mean,
             "max": summary.maximum,
@@ -73,6 +77,12 @@ def assemble(
         method=method,
         settings=settings,
     )
+
+
+def _and_none(values: Float32, n_rejected: int) -> Float32:
+    """Add NaN for the rejected cells, which the last passes leave out."""
+    missing = np.full((n_rejected, *values.shape[1:]), np.nan, np.float32)
+    return np.concatenate([values, missing]).astype(np.float32)
 
 
 def provenance(movie: Movie, device: str, seed: int, costs: list[StageCost], warnings: tuple[str, ...]) -> Provenance:

@@ -7,13 +7,14 @@ are one the one that lies deeper in its own core stays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from gpucells.model.components import Components, Rejected
+from gpucells.postprocess.join_backgrounds import join_backgrounds
 from gpucells.tiles.given_footprints import of_tile
 from gpucells.tiles.grid import Tile, core_weights
 
@@ -36,6 +37,7 @@ def join_tiles(
     radius_px: float,
     hats: sparse.csr_array,
     held: sparse.csr_array | None = None,
+    n_background: int | str = "auto",
 ) -> Components:
     """Join tiles.
 
@@ -54,6 +56,8 @@ def join_tiles(
     held : scipy.sparse.csr_array, optional
         ``(n_cells, n_pixels)`` footprints that were given to be left as they are: all stay, in their order, each with
         the trace of the tile in whose core it lies deepest.
+    n_background : int or "auto"
+        Components to keep of backgrounds of low rank.
 
     Returns
     -------
@@ -61,7 +65,39 @@ def join_tiles(
         Over the image's pixels.
     """
     if held is not None:
-        return _join_held(tiles, parts, held, image_shape, hats)
+        joined = _join_held(tiles, parts, held, image_shape, hats)
+    else:
+        joined = _join_found(tiles, parts, image_shape, radius_px, hats)
+    if parts[0].background_images is None:
+        return joined
+    images, traces = _join_low_rank(tiles, parts, image_shape, n_background)
+    return replace(joined, background_images=images, background_traces=traces)
+
+
+def _join_low_rank(
+    tiles: list[Tile], parts: list[Components], image_shape: tuple[int, int], n: int | str
+) -> tuple[Float32, Float32]:
+    """Bring the tiles' backgrounds of low rank to one, each on its core."""
+    cores, traces = [], []
+    for tile, part in zip(tiles, parts, strict=True):
+        assert part.background_images is not None
+        assert part.background_traces is not None
+        images = part.background_images.reshape(-1, *tile.shape)[:, *tile.core_within]
+        cores.append(images.reshape(len(images), -1))
+        traces.append(part.background_traces)
+    if len(tiles) == 1:  # as the tile has it
+        return cores[0], traces[0]
+    joined, common = join_backgrounds(cores, traces, n, min(core.shape[1] for core in cores))
+    whole = np.zeros((len(common), *image_shape), np.float32)
+    for tile, core in zip(tiles, joined, strict=True):
+        box = whole[:, tile.core_rows, tile.core_columns]
+        box[...] = core.reshape(box.shape)
+    return whole.reshape(len(common), -1), common
+
+
+def _join_found(
+    tiles: list[Tile], parts: list[Components], image_shape: tuple[int, int], radius_px: float, hats: sparse.csr_array
+) -> Components:
     found = [_of_core(tile, part.footprints, image_shape, radius_px) for tile, part in zip(tiles, parts, strict=True)]
     tried = [
         _of_core(tile, part.rejected.footprints, image_shape, 0.0) for tile, part in zip(tiles, parts, strict=True)

@@ -113,9 +113,13 @@ class Reading:
         """Return cells of ``movie`` as cells of ``source``: their traces are NaN at the lost frames."""
         if not len(self.lost):
             return cells
-        traces = np.full((cells.n_cells, self.source.n_frames), np.nan, np.float32)
-        traces[:, kept_frames(self.source, self.lost)] = cells.traces
-        return replace(cells, traces=traces)
+        kept, changes = kept_frames(self.source, self.lost), dict[str, Any]()
+        for name in ("traces", "denoised", "spikes", "background_traces"):
+            value = getattr(cells, name)
+            if value is not None:
+                changes[name] = np.full((len(value), self.source.n_frames), np.nan, np.float32)
+                changes[name][:, kept] = value
+        return replace(cells, **changes)
 
 
 def read_movie(movie: Movie, method: str, run: RunSettings, values: dict[str, Any], clock: StageClock) -> Reading:

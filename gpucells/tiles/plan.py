@@ -13,7 +13,7 @@ from gpucells.device.discover import choose_devices
 from gpucells.device.memory import free_host_memory_bytes
 from gpucells.errors import InputError, MissingFileError
 from gpucells.io.open_movie import open_movie
-from gpucells.methods.registry import Background, Method, MethodSettings, find_method
+from gpucells.methods.registry import Background, FieldModel, Method, MethodSettings, find_method
 from gpucells.model.movie import Movie
 from gpucells.preprocess.estimate import estimate
 from gpucells.preprocess.mask import check_mask
@@ -101,9 +101,20 @@ class Plan:
         floor = averaged * np.float32(0.5 * np.sqrt(self.factor))
         return np.where(inside.ravel(), np.maximum(self.noise.ravel(), floor), np.float32(np.inf)).astype(np.float32)
 
-    def background(self) -> tuple[Background, Background]:
-        """Nodes of the background field over the whole image: while cells are looked for, and once they are known."""
-        return self.method.background((self.movie.height, self.movie.width), self.radius_px, self.settings)
+    def background(self) -> tuple[Background, Background] | None:
+        """Nodes of the background field over the whole image: while cells are looked for, and once they are known.
+
+        None where the method's background is no such field.
+        """
+        if not isinstance(self.method.model, FieldModel):
+            return None
+        return self.method.model.background((self.movie.height, self.movie.width), self.radius_px, self.settings)
+
+    @property
+    def n_background(self) -> int | str:
+        """Components to keep of a background of low rank: a number, or ``"auto"``."""
+        wanted: int | str = getattr(self.settings, "n_background", "auto")
+        return wanted
 
     def record(self, run: RunSettings) -> dict[str, object]:
         """Every setting of the run, with the values that were estimated."""

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from gpucells.device.budget import on_device
 from gpucells.device.stage_clock import StageClock
+from gpucells.methods.registry import Background
 from gpucells.model.components import Components, Rejected
 from gpucells.ops.bilinear import Bilinear
 from gpucells.tiles.given_footprints import of_tile
@@ -27,7 +28,10 @@ Float32 = NDArray[np.float32]
 
 def whole_image_nodes(plan: Plan) -> Bilinear:
     """Return the background's nodes over the whole image, none where there is no background."""
-    return plan.background()[1].on(slice(0, plan.movie.height), slice(0, plan.movie.width))
+    grids = plan.background()
+    if grids is None:
+        return Bilinear.none(plan.movie.height, plan.movie.width)
+    return grids[1].on(slice(0, plan.movie.height), slice(0, plan.movie.width))
 
 
 def solve_tiles(
@@ -102,7 +106,7 @@ class _TileSolver:
     ) -> None:  # fmt: skip
         self._plan, self._working, self._summary, self._clock = plan, working, summary, clock
         self._correlate, self._given, self._hold = correlate, given, hold
-        self._coarse, self._fine = plan.background()
+        self._grids = plan.background()
         self._hats = whole_image_nodes(plan).images()
         self.correlation = np.zeros(summary.mean.shape, np.float32)
 
@@ -112,14 +116,27 @@ class _TileSolver:
         with self._clock.stage("summary images"):
             self.correlation[tile.core_rows, tile.core_columns] = _centred(movie, self._correlate)[tile.core_within]
         start = None if self._given is None else of_tile(tile, self._given, self._plan.movie.width)[0]
+        inside, read_again = self._summary.inside[tile.rows, tile.columns], partial(self._working.read, tile)
+        plan = self._plan
         with self._clock.stage("find and refine cells"):
-            near, _ = self._coarse.around(tile.rows, tile.columns)
-            final, nodes = self._fine.around(tile.rows, tile.columns)
-            part = self._plan.method.solve(
-                movie, self._summary.inside[tile.rows, tile.columns], final.on(tile.rows, tile.columns),
-                self._plan.radius_px, self._plan.settings, report, start, self._hold,
-                (near.on(tile.rows, tile.columns), near.at_nodes_of(final)), partial(self._working.read, tile),
-            )  # fmt: skip
+            if self._grids is not None:
+                return self._solve_on_field(self._grids, tile, movie, inside, report, start, read_again)
+            return plan.method.solve(
+                movie, inside, plan.radius_px, plan.settings, report, start, self._hold, read_again
+            )
+
+    def _solve_on_field(
+        self, grids: tuple[Background, Background], tile: Tile, movie: Any, inside: NDArray[np.bool_],
+        report: Callable[[str, float, float, str], None], start: sparse.csr_array | None,
+        read_again: Callable[[Any], None],
+    ) -> Components:  # fmt: skip
+        plan, (coarse, fine) = self._plan, grids
+        near, _ = coarse.around(tile.rows, tile.columns)
+        final, nodes = fine.around(tile.rows, tile.columns)
+        part = plan.method.solve(
+            movie, inside, final.on(tile.rows, tile.columns), plan.radius_px, plan.settings, report, start, self._hold,
+            (near.on(tile.rows, tile.columns), near.at_nodes_of(final)), read_again,
+        )  # fmt: skip
         # Nodes that are another tile's go: a long movie's are too many to keep.
         mine = core_weights([tile], self._hats, self._summary.mean.shape)[0][nodes] > 0
         return replace(part, field=part.field[mine], nodes=nodes[mine])

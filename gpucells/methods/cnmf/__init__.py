@@ -1,1 +1,1 @@
-"""CNMF: constrained non-negative matrix factorisation (Pnevmatikakis et al. 2016; Giovannucci et al. 2019)."""
+"""CNMF: non-negative, sparse footprints times traces that obey a calcium response, on a low-rank background."""

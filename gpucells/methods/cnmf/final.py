@@ -1,0 +1,179 @@
+"""The last updates, over all cells of the image at the movie's own rate: traces, footprints, traces again.
+
+Each pass reads the movie once, in blocks of frames as they come from the file, and keeps only products: of footprints
+and background images with every frame, or of traces with every pixel of the supports. No tile, and no copy of the movie,
+has a part in it, so a cell at the seam of two tiles is solved with all its neighbours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from gpucells.candidates.footprints import Windows
+from gpucells.device.arrays import namespace_of, to_host
+from gpucells.methods.cnmf.settings import CnmfSettings
+from gpucells.methods.cnmf.spatial import regressors, update_footprints
+from gpucells.methods.cnmf.temporal import LeastSquares, deconvolved, gram_of
+from gpucells.model.components import Components, FinalCells
+from gpucells.ops.frame_products import accumulate, project
+from gpucells.ops.oasis import Deconvolved
+from gpucells.preprocess.noise_units import scaled
+
+Float32 = NDArray[np.float32]
+
+SWEEPS = 20  # of the traces; they begin where the tiles left them
+
+
+class FinalUpdates:
+    """Passes over the movie, frame block by frame block.
+
+    Parameters
+    ----------
+    components : Components
+        Of the whole image; traces and background at the movie's own rate.
+    noise : numpy.ndarray
+        ``(n_pixels,)`` of single frames, in the movie's units; infinite where a pixel does not count.
+    image_shape : tuple of int
+        ``(height, width)``.
+    radius_px : float
+        Cell radius (px).
+    settings : CnmfSettings
+        Of the run.
+    hold : bool
+        Leave the footprints as they are: one pass.
+    """
+
+    def __init__(
+        self, components: Components, noise: Float32, image_shape: tuple[int, int], radius_px: float,
+        settings: CnmfSettings, hold: bool,
+    ) -> None:  # fmt: skip
+        self.n_passes = 1 if hold or components.footprints.shape[0] == 0 else 3
+        self._settings, self._radius_px = settings, radius_px
+        self._inside = np.isfinite(noise).reshape(image_shape)
+        self._noise = np.where(np.isfinite(noise), noise, 1).astype(np.float32)
+        self._weight = (np.isfinite(noise) / self._noise).astype(np.float32)  # 1 over the noise, 0 outside
+        self._components = components
+        assert components.background_images is not None and components.background_traces is not None
+        # The tiles' images are in units of the noise of averaged frames.
+        self._images = (components.background_images * components.noise * self._weight).astype(np.float32)
+        self._traces, self._field = components.traces, components.background_traces
+        self._footprints = scaled(components.footprints, (self._weight > 0).astype(np.float32))
+        self._n_frames = self._traces.shape[1]
+        self._model: Deconvolved | None = None
+
+    def begin(self, number: int) -> None:
+        """Make room for what pass ``number`` collects."""
+        self._spatial = number == 1
+        if self._spatial:
+            self._begin_footprints()
+            return
+        self._rows = scaled(self._footprints, self._weight**2)  # the movie itself is not divided by its noise
+        self._image_rows = (self._images * self._weight).astype(np.float32)
+        self._products = np.empty((len(self._traces) + len(self._field), self._n_frames), np.float32)
+
+    def see(self, some: slice, frames: Any) -> None:
+        """Take frames ``some`` of the movie, ``(n, height, width)`` in its own type."""
+        if not self._spatial:
+            self._products[:, some] = project(frames, self._rows, self._image_rows)
+            return
+        xp = namespace_of(frames)
+        n_cells = len(self._traces)
+        if self._sums is None:
+            sizes = (len(self._entries.data), (len(self._both) - n_cells, len(self._noise)))
+            self._sums = tuple(xp.zeros(size, np.float64) for size in (*sizes, *[len(self._noise)] * 2))
+        out, row_out, total, energy = self._sums
+        accumulate(
+            frames, self._both[:n_cells, some], self._entries.indptr, self._entries.indices, out,
+            row_traces=self._both[n_cells:, some], row_out=row_out, total=total, energy=energy,
+        )  # fmt: skip
+
+    def end(self) -> None:
+        """Solve what the pass was for."""
+        if self._spatial:
+            self._end_footprints()
+        else:
+            self._end_traces()
+
+    def _begin_footprints(self) -> None:
+        assert self._model is not None
+        self._both = regressors(self._model.denoised, self._field)
+        self._windows = Windows.of(self._footprints, self._noise, self._inside, self._radius_px)
+        self._entries = self._windows.start()
+        self._sums: Any = None
+
+    def _end_traces(self) -> None:
+        baseline = self._components.baseline
+        self._products -= np.concatenate([self._rows @ baseline, self._image_rows @ baseline])[:, None]
+        whitened = scaled(self._footprints, self._weight)
+        problem = LeastSquares(self._products, gram_of(whitened, self._images))
+        self._traces, self._field = problem.solve(self._traces, self._field, -np.inf, SWEEPS)
+        self._model = deconvolved(self._traces, self._settings)
+
+    def _end_footprints(self) -> None:
+        products, image_products, total, energy = (to_host(sums) for sums in self._sums)
+        # Regressors have mean 0, so that a constant of any pixel is nothing to them; what is left of the mean is rounding.
+        weight = self._weight.astype(np.float64)
+        mean = self._both.astype(np.float64).sum(axis=1) / self._n_frames
+        n_cells = len(self._traces)
+        pixels = self._entries.indices
+        of_cell = np.repeat(np.arange(n_cells), np.diff(self._entries.indptr))
+        products = (products - mean[of_cell] * total[pixels]) * weight[pixels]
+        image_products = (image_products - mean[n_cells:, None] * total) * weight
+        energy = (energy - total**2 / self._n_frames) * weight**2
+        footprints, scale, self._images = update_footprints(
+            self._windows, products.astype(np.float32), image_products.astype(np.float32), energy, self._both,
+            self._radius_px, self._settings,
+        )  # fmt: skip
+        gone = scale == 0  # the tile saw it: it stays as it was
+        if gone.any():
+            kept = sparse.diags_array((~gone).astype(np.float32)) @ footprints
+            footprints = sparse.csr_array(kept + sparse.diags_array(gone.astype(np.float32)) @ self._footprints)
+            footprints.eliminate_zeros()
+            scale = np.where(gone, 1, scale)
+        self._footprints = sparse.csr_array(footprints, dtype=np.float32)
+        self._traces = (self._traces * scale[:, None]).astype(np.float32)
+
+    def result(self) -> FinalCells:
+        """Return cells, the model's traces and the background, all in the movie's units."""
+        assert self._model is not None
+        model, constant = self._model, np.ones((1, self._n_frames), np.float32)
+        images = np.concatenate([self._components.baseline[None], self._images * self._noise])
+        quality = {
+            "deconvolution_baseline": model.baseline, "deconvolution_noise": model.noise,
+            "deconvolution_penalty": model.penalty,
+        } | {f"ar_{lag + 1}": column for lag, column in enumerate(model.coefficients.T)}  # fmt: skip
+        return FinalCells(
+            replace(self._components, footprints=self._footprints),
+            self._traces,
+            np.asarray(model.denoised + model.baseline[:, None], np.float32),
+            np.asarray(model.spikes, np.float32),
+            images.astype(np.float32),
+            np.concatenate([constant, self._field]),
+            {name: column.astype(np.float32) for name, column in quality.items()},
+        )  # fmt: skip
+
+
+def limit_cells(components: Components, settings: CnmfSettings) -> Components:
+    """Reject all but the brightest cells where the settings say how many there may be.
+
+    Parameters
+    ----------
+    components : Components
+        Of the whole image.
+    settings : CnmfSettings
+        Of the run.
+    """
+    n_cells, most = components.footprints.shape[0], settings.n_cells
+    if most == "auto" or n_cells <= most:
+        return components
+    whitened = scaled(components.footprints, 1 / components.noise)
+    light = np.sqrt(np.asarray(whitened.multiply(whitened).sum(axis=1)).ravel())
+    strength = light * (components.traces.max(axis=1) - np.median(components.traces, axis=1))
+    stay = np.zeros(n_cells, bool)
+    stay[np.argsort(-strength, kind="stable")[:most]] = True
+    return components.refused(~stay, f"dimmer than n_cells = {most} others")

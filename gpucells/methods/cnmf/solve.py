@@ -1,0 +1,234 @@
+r"""CNMF on one tile: find, then refine traces, background and footprints in turn.
+
+Movie :math:`Y` (pixels x frames, each pixel in units of its own noise, about its baseline), footprints :math:`A \ge 0`,
+traces :math:`C`, a background of a few images and traces :math:`b^\top f`:
+
+.. math:: Y = A^\top C + b^\top f + \text{noise}, \qquad c_t = \sum_j g_j c_{t-j} + s_t, \quad s_t \ge 0.
+
+Papers: Pnevmatikakis et al. 2016, Neuron 89:285; Friedrich, Zhou & Paninski 2017, PLoS Comput Biol 13:e1005423.
+``docs/methods/cnmf.md`` says where this differs and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from gpucells.candidates.find import find_in_residual
+from gpucells.candidates.footprints import Windows
+from gpucells.candidates.judge import Verdict, judge, merge_duplicates
+from gpucells.candidates.quality import event_correlation, measure_neighbours, measure_traces
+from gpucells.methods.cnmf.settings import CnmfSettings
+from gpucells.methods.cnmf.spatial import regressors, update_footprints
+from gpucells.methods.cnmf.state import State, dense_products
+from gpucells.methods.cnmf.temporal import LeastSquares, deconvolved
+from gpucells.model.components import Components, Rejected
+from gpucells.ops.residual import subtract_components
+from gpucells.ops.robust_footprints import Known
+from gpucells.ops.support_products import support_products
+from gpucells.preprocess.noise_units import to_noise_units
+
+Float32 = NDArray[np.float32]
+Stage = Callable[[str, float, float, str], None]
+
+FIRST, NEXT = 30, 10  # sweeps of the traces: from nothing, and from where the round before left them
+STRICTNESS = (0.6, 0.8)  # of the first rounds' judgement, while footprints are rough; 1 afterwards and in the last
+VANISHED = "vanished: no pixel of the footprint stands out of its own error"
+NOT_SEEN = "not seen at its own events"
+
+
+def solve(
+    movie: Any,
+    inside: NDArray[np.bool_],
+    radius_px: float,
+    settings: CnmfSettings,
+    report: Stage,
+    start: sparse.csr_array | None = None,
+    hold: bool = False,
+    read_again: Callable[[Any], None] | None = None,
+) -> Components:
+    """Find and refine the cells of one tile.
+
+    Parameters
+    ----------
+    movie : array
+        ``(height, width, n_frames)`` float32 in any unit, frames contiguous; overwritten. NumPy's or CuPy's.
+    inside : numpy.ndarray
+        ``(height, width)`` bool, the pixels that carry signal; those that are not finite in every frame do not count.
+    radius_px : float
+        Cell radius (px).
+    settings : CnmfSettings
+        Of the run.
+    report : callable
+        Told stage, done, total and unit.
+    start : scipy.sparse.csr_array, optional
+        ``(n_cells, n_pixels)`` footprints to start from instead of finding.
+    hold : bool
+        Leave them as they are: solve traces and background only, and judge no one.
+    read_again : callable, optional
+        Writes the movie once more into an array of its shape: given that, cells are looked for in the movie's own
+        memory instead of in a filtered copy.
+
+    Returns
+    -------
+    Components
+        Traces at least squares, without constraint.
+    """
+    state = State.of(to_noise_units(movie, inside, settings.baseline_quantile), radius_px, settings)
+    state.set_footprints(_find(state, report, read_again) if start is None else start)
+    rounds = settings.max_iter
+    for round_ in range(rounds):
+        if state.footprints.shape[0] == 0:
+            break
+        _fit_background(state, FIRST if round_ == 0 else NEXT)
+        if hold:
+            continue
+        _drop_and_merge(state, strictness_of(round_, rounds))
+        _fit_footprints(state)
+        report("refine", round_ + 1, rounds, "rounds")
+    if state.footprints.shape[0] == 0:
+        state.update_background()
+    else:
+        _fit_background(state, NEXT)
+        _settle(state, 2 * NEXT)
+        if not hold:
+            _drop(state, _judge(state, 1.0, events=True))
+            _settle(state, NEXT)
+    return _components(state)
+
+
+def strictness_of(round_: int, n_rounds: int) -> float:
+    """Share of the judge's bar that a round asks for; the last one asks for all of it, however few there are."""
+    return STRICTNESS[round_] if round_ < min(len(STRICTNESS), n_rounds - 1) else 1.0
+
+
+def _find(state: State, report: Stage, read_again: Callable[[Any], None] | None) -> sparse.csr_array:
+    units, settings = state.units, state.settings
+    residual = subtract_components(
+        units.movie, sparse.csr_array(state.images), state.field, np.zeros(len(units.noise), np.float32),
+        out=None if read_again is None else units.movie,
+    )  # fmt: skip
+    found = find_in_residual(
+        residual, units.noise, units.inside, state.radius_px, settings,
+        lambda found: report("find cells", found, 0, "cells"),
+    )  # fmt: skip
+    if read_again is not None:
+        state.read_again(read_again)
+    return found
+
+
+def _fit_background(state: State, n_sweeps: int) -> None:
+    """Solve cells above their baseline together with the background, and find the background again.
+
+    The bound keeps a cell from following the background down: footprints that cover the image would share it out.
+    """
+    state.traces, state.field = LeastSquares.of(state).solve(state.traces, state.field, 0.0, n_sweeps)
+    state.update_background()
+
+
+def _settle(state: State, n_sweeps: int) -> None:
+    """Solve traces without a bound."""
+    state.traces, state.field = LeastSquares.of(state).solve(state.traces, state.field, -np.inf, n_sweeps)
+
+
+def _drop_and_merge(state: State, strictness: float) -> None:
+    """Judge candidates by traces without a bound; the traces that are left are above their baseline again."""
+    _settle(state, NEXT)
+    _drop(state, _judge(state, strictness))
+    state.footprints, state.traces, _ = merge_duplicates(
+        state.footprints, state.traces, state.image_shape, state.radius_px, state.settings.duplicate_correlation
+    )
+    begin = np.maximum(state.traces, 0)
+    state.traces, state.field = LeastSquares.of(state).solve(begin, state.field, 0.0, NEXT)
+
+
+def _fit_footprints(state: State) -> None:
+    """Deconvolve, and solve footprints for what is left of the traces' noise."""
+    if state.footprints.shape[0] == 0:
+        return
+    units, settings = state.units, state.settings
+    both = regressors(deconvolved(state.traces, settings).denoised, state.field)
+    n_cells = len(state.traces)
+    windows = Windows.of(state.footprints, units.noise, units.inside, state.radius_px)
+    entries = windows.start()
+    products = support_products(units.movie, both[:n_cells], entries.indptr, entries.indices)
+    images = dense_products(units.movie, both[n_cells:])
+    energy = np.full(len(units.noise), np.nan)
+    before = state.footprints
+    state.footprints, scale, state.images = update_footprints(
+        windows, products, images, energy, both, state.radius_px, settings
+    )
+    if not scale.all():  # measured as they were before
+        after, state.footprints = state.footprints, before
+        verdict = _judge(state, 0.0)
+        state.dropped.append(_refused(state, [VANISHED if size == 0 else "" for size in scale], verdict.quality))
+        state.footprints = after
+        state.keep(scale > 0)
+        scale = scale[scale > 0]
+    state.traces = state.traces * scale[:, None]
+
+
+def _judge(state: State, strictness: float, events: bool = False) -> Verdict:
+    verdict = judge(
+        state.footprints,
+        state.units.noise,
+        state.traces,
+        state.image_shape,
+        state.radius_px,
+        state.settings,
+        strictness,
+    )
+    if not events:
+        return verdict
+    seen = _event_correlation(state, np.arange(len(state.traces)))
+    least = state.settings.min_event_correlation
+    late = [f"{NOT_SEEN}: correlation {r:.2f}, needs {least:.2f}" if r < least else "" for r in seen]
+    reasons = ["; ".join(filter(None, both)) for both in zip(verdict.reasons, late, strict=True)]
+    return Verdict(reasons, verdict.quality)
+
+
+def _drop(state: State, verdict: Verdict) -> None:
+    """Reject the candidates that have a reason; the others stay."""
+    if not verdict.kept.all():
+        state.dropped.append(_refused(state, verdict.reasons, verdict.quality))
+        state.keep(verdict.kept)
+
+
+def _refused(state: State, reasons: list[str], quality: dict[str, Float32]) -> Rejected:
+    gone = np.flatnonzero([bool(reason) for reason in reasons])
+    measured = _measure(state, quality, gone)
+    why = tuple(reason for reason in reasons if reason)
+    return Rejected(sparse.csr_array(state.footprints[gone]), state.traces[gone], why, measured)
+
+
+def _measure(state: State, judged: dict[str, Float32], cells: NDArray[np.integer]) -> dict[str, Float32]:
+    """Every column of the table, for some of the cells."""
+    columns = judged | measure_traces(state.traces) | measure_neighbours(state.footprints, state.traces)
+    return {name: column[cells] for name, column in columns.items()} | {
+        "event_correlation": _event_correlation(state, cells)
+    }
+
+
+def _event_correlation(state: State, cells: NDArray[np.integer]) -> Float32:
+    units = state.units
+    return event_correlation(
+        units.movie, state.footprints, state.traces, units.noise, Known(sparse.csc_array(state.images), state.field),
+        np.zeros(len(units.noise), np.float32), units.inside, state.radius_px, cells,
+    )  # fmt: skip
+
+
+def _components(state: State) -> Components:
+    """Gather the result; the last judgement measures it."""
+    units = state.units
+    quality = _measure(state, _judge(state, 0.0).quality, np.arange(len(state.traces)))
+    nobody = Rejected.nobody(state.footprints, state.traces, quality)
+    n_frames = units.movie.shape[1]
+    return Components(
+        state.footprints, state.traces, units.baseline, units.noise, np.ones(len(units.noise), np.float32),
+        np.zeros((0, n_frames), np.float32), quality, Rejected.joined([nobody, *state.dropped]),
+        background_images=state.images, background_traces=state.field,
+    )  # fmt: skip
