@@ -13,7 +13,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 # Threads that wait for work should sleep. Spinning, the default, takes half as much time again of both cores between
-# two loops under OpenMP, and where other programs want the cores a small product of matrices took OpenBLAS 90 ms instead
+# two loops under OpenMP; where other programs want the cores, a small product of matrices took OpenBLAS 90 ms instead
 # of 3. Both are read when the library is loaded, NumPy's with NumPy; a user's own choice stands.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # 2^4 cycles, the least it takes

@@ -54,7 +54,7 @@ def footprint_products(movie: Any, footprints: sparse.csr_array) -> Float32:
     if out.size:
         FOOTPRINT_PRODUCTS.launch(
             (n_cells, -(-n_frames // THREADS)), (THREADS,), movie=movie,
-            start=xp.asarray(footprints.indptr.astype(np.int64)), pixels=xp.asarray(footprints.indices.astype(np.int64)),
-            weights=xp.asarray(footprints.data.astype(np.float32)), out=out,
+            start=xp.asarray(footprints.indptr, np.int64), pixels=xp.asarray(footprints.indices, np.int64),
+            weights=xp.asarray(footprints.data, np.float32), out=out,
         )  # fmt: skip
     return to_host(out)

@@ -1,7 +1,7 @@
 """From the low-rank backgrounds of parts of an image to one of the image.
 
-The parts' images, put side by side, times their traces are one matrix; its singular value decomposition costs no pass over
-the movie, since the images enter through their Gram matrices alone.
+The parts' images, put side by side, times their traces are one matrix; its singular value decomposition costs no pass
+over the movie, since the images enter through their Gram matrices alone.
 """
 
 from __future__ import annotations
@@ -43,10 +43,8 @@ def join_backgrounds(
     if len(stacked) == 0:
         return [image[:0] for image in images], np.zeros((0, n_frames), np.float32)
     _, strength, rows = linalg.svd(stacked, full_matrices=False)
-    if n == "auto":
-        kept = int((strength > np.sqrt(smallest_part) + np.sqrt(n_frames)).sum())
-    else:
-        kept = int(n)
+    above = strength > np.sqrt(smallest_part) + np.sqrt(n_frames)
+    kept = int(above.sum()) if n == "auto" else int(n)
     common = rows[: max(1, kept)].astype(np.float32)
     return [
         np.asarray((common @ trace.T) @ image, np.float32) for image, trace in zip(images, traces, strict=True)

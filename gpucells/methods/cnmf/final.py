@@ -1,8 +1,8 @@
 """The last updates, over all cells of the image at the movie's own rate: traces, footprints, traces again.
 
 Each pass reads the movie once, in blocks of frames as they come from the file, and keeps only products: of footprints
-and background images with every frame, or of traces with every pixel of the supports. No tile, and no copy of the movie,
-has a part in it, so a cell at the seam of two tiles is solved with all its neighbours.
+and background images with every frame, or of traces with every pixel of the supports. No tile, and no copy of the
+movie, has a part in it, so a cell at the seam of two tiles is solved with all its neighbours.
 """
 
 from __future__ import annotations
@@ -58,13 +58,15 @@ class FinalUpdates:
         self._noise = np.where(np.isfinite(noise), noise, 1).astype(np.float32)
         self._weight = (np.isfinite(noise) / self._noise).astype(np.float32)  # 1 over the noise, 0 outside
         self._components = components
-        assert components.background_images is not None and components.background_traces is not None
+        assert components.background_images is not None
+        assert components.background_traces is not None
         # The tiles' images are in units of the noise of averaged frames.
         self._images = (components.background_images * components.noise * self._weight).astype(np.float32)
         self._traces, self._field = components.traces, components.background_traces
         self._footprints = scaled(components.footprints, (self._weight > 0).astype(np.float32))
         self._n_frames = self._traces.shape[1]
         self._model: Deconvolved | None = None
+        self._sums: tuple[Any, ...] = ()
 
     def begin(self, number: int) -> None:
         """Make room for what pass ``number`` collects."""
@@ -83,7 +85,7 @@ class FinalUpdates:
             return
         xp = namespace_of(frames)
         n_cells = len(self._traces)
-        if self._sums is None:
+        if not self._sums:
             sizes = (len(self._entries.data), (len(self._both) - n_cells, len(self._noise)))
             self._sums = tuple(xp.zeros(size, np.float64) for size in (*sizes, *[len(self._noise)] * 2))
         out, row_out, total, energy = self._sums
@@ -104,7 +106,7 @@ class FinalUpdates:
         self._both = regressors(self._model.denoised, self._field)
         self._windows = Windows.of(self._footprints, self._noise, self._inside, self._radius_px)
         self._entries = self._windows.start()
-        self._sums: Any = None
+        self._sums = ()
 
     def _end_traces(self) -> None:
         baseline = self._components.baseline
@@ -116,7 +118,7 @@ class FinalUpdates:
 
     def _end_footprints(self) -> None:
         products, image_products, total, energy = (to_host(sums) for sums in self._sums)
-        # Regressors have mean 0, so that a constant of any pixel is nothing to them; what is left of the mean is rounding.
+        # Regressors have mean 0, so that a pixel's constant is nothing to them; what is left of the mean is rounding.
         weight = self._weight.astype(np.float64)
         mean = self._both.astype(np.float64).sum(axis=1) / self._n_frames
         n_cells = len(self._traces)
@@ -171,7 +173,7 @@ def limit_cells(components: Components, settings: CnmfSettings) -> Components:
     n_cells, most = components.footprints.shape[0], settings.n_cells
     if most == "auto" or n_cells <= most:
         return components
-    whitened = scaled(components.footprints, 1 / components.noise)
+    whitened = scaled(components.footprints, np.float32(1) / components.noise)
     light = np.sqrt(np.asarray(whitened.multiply(whitened).sum(axis=1)).ravel())
     strength = light * (components.traces.max(axis=1) - np.median(components.traces, axis=1))
     stay = np.zeros(n_cells, bool)

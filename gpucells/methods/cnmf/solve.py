@@ -18,16 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from gpucells.candidates.find import find_in_residual
 from gpucells.candidates.footprints import Windows
 from gpucells.candidates.judge import Verdict, judge, merge_duplicates
 from gpucells.candidates.quality import event_correlation, measure_neighbours, measure_traces
+from gpucells.methods.cnmf.initialise import find
 from gpucells.methods.cnmf.settings import CnmfSettings
 from gpucells.methods.cnmf.spatial import regressors, update_footprints
 from gpucells.methods.cnmf.state import State, dense_products
 from gpucells.methods.cnmf.temporal import LeastSquares, deconvolved
 from gpucells.model.components import Components, Rejected
-from gpucells.ops.residual import subtract_components
 from gpucells.ops.robust_footprints import Known
 from gpucells.ops.support_products import support_products
 from gpucells.preprocess.noise_units import to_noise_units
@@ -79,7 +78,7 @@ def solve(
         Traces at least squares, without constraint.
     """
     state = State.of(to_noise_units(movie, inside, settings.baseline_quantile), radius_px, settings)
-    state.set_footprints(_find(state, report, read_again) if start is None else start)
+    state.set_footprints(find(state, report, read_again) if start is None else start)
     rounds = settings.max_iter
     for round_ in range(rounds):
         if state.footprints.shape[0] == 0:
@@ -104,21 +103,6 @@ def solve(
 def strictness_of(round_: int, n_rounds: int) -> float:
     """Share of the judge's bar that a round asks for; the last one asks for all of it, however few there are."""
     return STRICTNESS[round_] if round_ < min(len(STRICTNESS), n_rounds - 1) else 1.0
-
-
-def _find(state: State, report: Stage, read_again: Callable[[Any], None] | None) -> sparse.csr_array:
-    units, settings = state.units, state.settings
-    residual = subtract_components(
-        units.movie, sparse.csr_array(state.images), state.field, np.zeros(len(units.noise), np.float32),
-        out=None if read_again is None else units.movie,
-    )  # fmt: skip
-    found = find_in_residual(
-        residual, units.noise, units.inside, state.radius_px, settings,
-        lambda found: report("find cells", found, 0, "cells"),
-    )  # fmt: skip
-    if read_again is not None:
-        state.read_again(read_again)
-    return found
 
 
 def _fit_background(state: State, n_sweeps: int) -> None:

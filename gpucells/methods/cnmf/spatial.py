@@ -6,8 +6,9 @@ background, all with mean 0,
 .. math:: \min_w \tfrac12 \lVert y - \textstyle\sum_k w_k x_k \rVert^2 + \lambda \sum_k \lVert x_k \rVert w_k, \qquad
           w_k \ge 0 \text{ for cells,}
 
-in units of the noise, so that :math:`1 / \lVert x_k \rVert` is the standard error of :math:`w_k` alone. It depends on the
-movie through :math:`YX^\top` on the supports; coordinate descent solves all pixels (:mod:`gpucells.ops.masked_lasso`).
+in units of the noise, so that :math:`1 / \lVert x_k \rVert` is the standard error of :math:`w_k` alone. It depends on
+the movie through :math:`YX^\top` on the supports; coordinate descent solves all pixels
+(:mod:`gpucells.ops.masked_lasso`).
 """
 
 from __future__ import annotations

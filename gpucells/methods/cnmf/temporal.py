@@ -4,9 +4,9 @@ With :math:`Q` the footprints and the background's images, all in units of the n
 
 .. math:: \min_X \tfrac12 \lVert Y - Q^\top X \rVert^2
 
-depends on the movie through :math:`QY` alone. Block coordinate descent with exact steps (HALS) solves it frame by frame,
-with or without a bound at 0. Deconvolution follows trace by trace: the least-squares trace of a cell is its calcium plus
-noise, whatever the others do, since their light has been taken out jointly.
+depends on the movie through :math:`QY` alone. Block coordinate descent with exact steps (HALS) solves it frame by
+frame, with or without a bound at 0. Deconvolution follows trace by trace: the least-squares trace of a cell is its
+calcium plus noise, whatever the others do, since their light has been taken out jointly.
 """
 
 from __future__ import annotations
