@@ -14,7 +14,11 @@ from gpucells.methods.cnmf.initialise_nmf import compressed_nmf, graph_nmf, spar
 from gpucells.methods.cnmf.state import State
 from gpucells.ops.residual import subtract_components
 
-FACTORISATIONS = {"sparse_nmf": sparse_nmf, "graph_nmf": graph_nmf, "compressed_nmf": compressed_nmf}
+FACTORISATIONS: dict[str, Callable[..., tuple[sparse.csr_array, Any]]] = {
+    "sparse_nmf": sparse_nmf,
+    "graph_nmf": graph_nmf,
+    "compressed_nmf": compressed_nmf,
+}
 
 
 def find(
