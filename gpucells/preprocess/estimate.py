@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,13 +48,15 @@ class Estimate:
     warnings: tuple[str, ...]
 
 
-def estimate(frames: Float32, inside: Bool, diameter_px: float | None = None, starts: Sequence[int] = (0,)) -> Estimate:
+def estimate(
+    frames: NDArray[Any], inside: Bool, diameter_px: float | None = None, starts: Sequence[int] = (0,)
+) -> Estimate:
     """Estimate the width of cells and the decay of their transients.
 
     Parameters
     ----------
     frames : numpy.ndarray
-        ``(n_frames, height, width)`` frames in any unit, a few hundred to 1500, float32: blocks of consecutive ones.
+        ``(n_frames, height, width)`` frames in any unit, a few hundred to 1500: blocks of consecutive ones.
     inside : numpy.ndarray
         ``(height, width)`` bool, pixels that carry signal.
     diameter_px : float, optional

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ RING = (1.2, 2.0)  # inner and outer radius of the ring, in cell radii from the 
 
 
 def find_decay(
-    frames: Float32, inside: NDArray[np.bool_], spots: Spots, diameter_px: float, starts: Sequence[int] = (0,)
+    frames: NDArray[Any], inside: NDArray[np.bool_], spots: Spots, diameter_px: float, starts: Sequence[int] = (0,)
 ) -> float:
     """Return the decay of a typical spot's transients (frames); NaN where there are none to see.
 
@@ -47,7 +48,7 @@ def find_decay(
 
 
 def _trace(
-    frames: Float32,
+    frames: NDArray[Any],
     inside: NDArray[np.bool_],
     centre: NDArray[np.int64],
     image: Float32,
@@ -72,9 +73,9 @@ def _trace(
     return trace - _mean(frames, y[ring], x[ring]) if ring.any() else trace
 
 
-def _mean(frames: Float32, y: NDArray[np.int64], x: NDArray[np.int64]) -> Float32:
+def _mean(frames: NDArray[Any], y: NDArray[np.int64], x: NDArray[np.int64]) -> Float32:
     some = np.unique(np.linspace(0, len(y) - 1, MOST_PIXELS).round().astype(int))
-    return np.asarray(frames[:, y[some], x[some]].mean(axis=1), np.float32)
+    return np.asarray(frames[:, y[some], x[some]].astype(np.float32, copy=False).mean(axis=1), np.float32)
 
 
 def decay(traces: Float32, starts: Sequence[int] = (0,)) -> Float64:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ class ProbeFrames:
     Parameters
     ----------
     frames : numpy.ndarray
-        ``(n_frames, height, width)`` float32; what is not finite counts as a pixel's baseline.
+        ``(n_frames, height, width)`` of any real type; what is not finite counts as a pixel's baseline.
     inside : numpy.ndarray
         ``(height, width)`` bool.
     starts : sequence of int
@@ -32,7 +33,7 @@ class ProbeFrames:
         block has its own baseline: what faded between two blocks would look like spots that go up.
     """
 
-    def __init__(self, frames: Float32, inside: Bool, starts: Sequence[int] = (0,)) -> None:
+    def __init__(self, frames: NDArray[Any], inside: Bool, starts: Sequence[int] = (0,)) -> None:
         self.averaged = max(1, min(MOST_AVERAGED, len(frames) // FRAMES))
         most = (FRAMES + FRAMES // 4) // len(starts)
         blocks = (frames[start:stop] for start, stop in zip(starts, (*starts[1:], len(frames)), strict=True))
@@ -92,13 +93,13 @@ class ProbeFrames:
         return (row, column), shape
 
 
-def average(frames: Float32, inside: Bool, averaged: int, pitch: int) -> tuple[Float32, Bool]:
+def average(frames: NDArray[Any], inside: Bool, averaged: int, pitch: int) -> tuple[Float32, Bool]:
     """Average ``averaged`` frames, and blocks of ``pitch`` x ``pitch`` pixels over those that are inside.
 
     Parameters
     ----------
     frames : numpy.ndarray
-        ``(n_frames, height, width)`` float32.
+        ``(n_frames, height, width)`` of any real type.
     inside : numpy.ndarray
         ``(height, width)`` bool, the pixels that count.
     averaged, pitch : int
@@ -117,7 +118,8 @@ def average(frames: Float32, inside: Bool, averaged: int, pitch: int) -> tuple[F
     count = _sum_blocks(mask.astype(np.float32), pitch)
     result: Float32 = np.empty((n_frames // averaged, rows, columns), np.float32)
     for i, out in enumerate(result):
-        frame = frames[i * averaged : (i + 1) * averaged, : rows * pitch, : columns * pitch].sum(axis=0)
+        some = frames[i * averaged : (i + 1) * averaged, : rows * pitch, : columns * pitch]
+        frame = some.astype(np.float32, copy=False).sum(axis=0)
         out[...] = _sum_blocks(frame if every else np.where(mask, frame, 0), pitch)
     result /= np.maximum(count, 1) * averaged
     return result, np.asarray(2 * count >= pitch**2)

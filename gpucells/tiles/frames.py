@@ -93,7 +93,7 @@ def sent_to(device: str, blocks: Iterable[tuple[Key, NDArray[Any]]]) -> Iterable
     return blocks if device == "cpu" else upload(blocks)
 
 
-def probe(movie: Movie, n_frames: int, n_blocks: int = 3) -> list[NDArray[np.float32]]:
+def probe(movie: Movie, n_frames: int, n_blocks: int = 3) -> list[NDArray[Any]]:
     """Read a few blocks of consecutive frames, evenly spread: enough to know noise, cell size and decay.
 
     Fewer blocks where each would be short: long transients and a pixel's baseline need some time in a row. Who joins
@@ -111,15 +111,15 @@ def probe(movie: Movie, n_frames: int, n_blocks: int = 3) -> list[NDArray[np.flo
     Returns
     -------
     list of numpy.ndarray
-        ``(n, height, width)`` float32 each; one block where the movie is short.
+        ``(n, height, width)`` of the movie's type each, to be read only; one block where the movie is short.
     """
     if movie.n_frames <= n_frames:
-        return [own(movie.read())]
+        return [movie.read()]
     n_blocks = max(1, min(n_blocks, n_frames // SHORTEST_BLOCK))
     length = n_frames // n_blocks
     last = movie.n_frames - length
     starts = np.linspace(0, last, n_blocks).astype(int) if n_blocks > 1 else [last // 2]
-    return [own(movie.read(slice(int(start), int(start) + length))) for start in starts]
+    return [movie.read(slice(int(start), int(start) + length)) for start in starts]
 
 
 def blocks_within(movie: Movie, n_frames: int, margin: int) -> Iterator[tuple[slice, slice, NDArray[Any]]]:
@@ -147,10 +147,3 @@ def blocks_within(movie: Movie, n_frames: int, margin: int) -> Iterator[tuple[sl
         stop = min(start + n_frames, movie.n_frames)
         read = slice(max(0, start - margin), min(stop + margin, movie.n_frames))
         yield slice(start, stop), read, movie.read(read)
-
-
-def own(frames: NDArray[Any]) -> NDArray[np.float32]:
-    """Return frames as float32 that may be overwritten: never a view of an array that somebody else holds."""
-    return np.array(
-        frames, np.float32, order="C", copy=None if frames.flags.owndata and frames.flags.writeable else True
-    )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpucells.model.movie import Movie
 from gpucells.ops.difference_noise import ENOUGH, difference_noise
-from gpucells.ops.row_blocks import each_block
+from gpucells.ops.fold_frames import PixelSummary, fold_frames
+from gpucells.ops.row_blocks import ROWS, each_block
 from gpucells.tiles.frames import probe
 
 Float32 = NDArray[np.float32]
@@ -25,7 +27,8 @@ class Look:
     Parameters
     ----------
     frames : numpy.ndarray
-        ``(n, height, width)`` float32, what is not finite as 0.
+        ``(n, height, width)`` of the movie's type, what is not finite as 0; to be read only, since a movie that is held
+        in memory hands out itself.
     starts : list of int
         Where in ``frames`` each block of consecutive frames begins.
     varies : numpy.ndarray
@@ -35,7 +38,7 @@ class Look:
         move a median.
     """
 
-    frames: Float32
+    frames: NDArray[Any]
     starts: list[int]
     varies: NDArray[np.bool_]
     noise: Float32
@@ -47,20 +50,23 @@ def look_at(movie: Movie, fewest_frames: int) -> Look:
     blocks = probe(movie, max(fewest_frames, min(FRAMES, BYTES // frame_bytes)))
     starts = [0, *np.cumsum([len(block) for block in blocks]).tolist()]
     frames = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-    flat = frames.reshape(len(frames), -1)
-    varies, noise = np.empty(flat.shape[1], bool), np.empty(flat.shape[1], np.float32)
+    n_frames, shape = len(frames), frames.shape[1:]
+    varies, noise = np.empty(shape, bool), np.empty(shape, np.float32)
     broken = []
 
     def measure(some: slice) -> None:
-        pixels = np.ascontiguousarray(flat[:, some].T)
-        if not np.isfinite(pixels.sum()):
+        part = frames[:, some]
+        seen = PixelSummary.empty(part[0].size)
+        pixels = np.empty((part[0].size, n_frames), np.float32)
+        fold_frames(part, 1, pixels, 0, seen)
+        if seen.broken.any():
             broken.append(some)
-            np.nan_to_num(pixels, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-        varies[some] = pixels.max(axis=1) > pixels.min(axis=1)
-        noise[some] = difference_noise(pixels, ENOUGH)
+        lowest = np.where(seen.broken, np.minimum(seen.minimum, 0), seen.minimum)
+        highest = np.where(seen.broken, np.maximum(seen.maximum, 0), seen.maximum)
+        varies[some] = (highest > lowest).reshape(part.shape[1:])
+        noise[some] = difference_noise(pixels, ENOUGH).reshape(part.shape[1:])
 
-    each_block(noise, measure)
+    each_block(noise, measure, max(1, ROWS // max(1, shape[1])))
     if broken:
-        np.nan_to_num(frames, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    shape = frames.shape[1:]
-    return Look(frames, starts[:-1], varies.reshape(shape), noise.reshape(shape))
+        frames = np.nan_to_num(frames, nan=0.0, posinf=0.0, neginf=0.0)
+    return Look(frames, starts[:-1], varies, noise)
