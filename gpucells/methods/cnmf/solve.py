@@ -24,7 +24,7 @@ from gpucells.candidates.quality import event_correlation, measure_neighbours, m
 from gpucells.methods.cnmf.initialise import find
 from gpucells.methods.cnmf.settings import CnmfSettings
 from gpucells.methods.cnmf.spatial import regressors, update_footprints
-from gpucells.methods.cnmf.state import State, dense_products
+from gpucells.methods.cnmf.state import State
 from gpucells.methods.cnmf.temporal import LeastSquares, deconvolved
 from gpucells.model.components import Components, Rejected
 from gpucells.ops.robust_footprints import Known
@@ -78,7 +78,7 @@ def solve(
         Traces at least squares, without constraint.
     """
     state = State.of(to_noise_units(movie, inside, settings.baseline_quantile), radius_px, settings)
-    state.set_footprints(find(state, report, read_again) if start is None else start)
+    state.begin_with(find(state, report, read_again) if start is None else start)
     rounds = settings.max_iter
     for round_ in range(rounds):
         if state.footprints.shape[0] == 0:
@@ -93,10 +93,10 @@ def solve(
         state.update_background()
     else:
         _fit_background(state, NEXT)
-        _settle(state, 2 * NEXT)
+        _settle_all(state, 2 * NEXT)
         if not hold:
             _drop(state, _judge(state, 1.0, events=True))
-            _settle(state, NEXT)
+            _settle_all(state, NEXT)
     return _components(state)
 
 
@@ -114,8 +114,13 @@ def _fit_background(state: State, n_sweeps: int) -> None:
     state.update_background()
 
 
-def _settle(state: State, n_sweeps: int) -> None:
-    """Solve traces without a bound."""
+def _settle(state: State, n_sweeps: int, lower: float = -np.inf) -> None:
+    """Solve traces on top of the background."""
+    state.traces, _ = LeastSquares.of_cells(state).solve(state.traces, state.field[:0], lower, n_sweeps)
+
+
+def _settle_all(state: State, n_sweeps: int) -> None:
+    """Solve traces and background together, without a bound."""
     state.traces, state.field = LeastSquares.of(state).solve(state.traces, state.field, -np.inf, n_sweeps)
 
 
@@ -123,11 +128,14 @@ def _drop_and_merge(state: State, strictness: float) -> None:
     """Judge candidates by traces without a bound; the traces that are left are above their baseline again."""
     _settle(state, NEXT)
     _drop(state, _judge(state, strictness))
-    state.footprints, state.traces, _ = merge_duplicates(
+    n_cells = len(state.traces)
+    footprints, traces, _ = merge_duplicates(
         state.footprints, state.traces, state.image_shape, state.radius_px, state.settings.duplicate_correlation
     )
-    begin = np.maximum(state.traces, 0)
-    state.traces, state.field = LeastSquares.of(state).solve(begin, state.field, 0.0, NEXT)
+    if len(traces) < n_cells:
+        state.set_cells(footprints, traces)
+    state.traces = np.maximum(state.traces, 0)
+    _settle(state, NEXT, 0.0)
 
 
 def _fit_footprints(state: State) -> None:
@@ -140,20 +148,15 @@ def _fit_footprints(state: State) -> None:
     windows = Windows.of(state.footprints, units.noise, units.inside, state.radius_px)
     entries = windows.start()
     products = support_products(units.movie, both[:n_cells], entries.indptr, entries.indices)
-    images = dense_products(units.movie, both[n_cells:])
-    energy = np.full(len(units.noise), np.nan)
-    before = state.footprints
-    state.footprints, scale, state.images = update_footprints(
-        windows, products, images, energy, both, state.radius_px, settings
+    energy = state.energy() if settings.spatial_solver == "nnls_l0" else np.zeros(len(units.noise))
+    footprints, scale, state.images = update_footprints(
+        windows, products, state.field_products, energy, both, state.radius_px, settings
     )
-    if not scale.all():  # measured as they were before
-        after, state.footprints = state.footprints, before
-        verdict = _judge(state, 0.0)
-        state.dropped.append(_refused(state, [VANISHED if size == 0 else "" for size in scale], verdict.quality))
-        state.footprints = after
-        state.keep(scale > 0)
-        scale = scale[scale > 0]
-    state.traces = state.traces * scale[:, None]
+    if not scale.all():
+        gone = [VANISHED if size == 0 else "" for size in scale]
+        state.dropped.append(_refused(state, gone, _judge(state, 0.0).quality))  # measured as they were before
+    stay = np.flatnonzero(scale)
+    state.set_cells(sparse.csr_array(footprints[stay]), state.traces[stay] * scale[stay, None])
 
 
 def _judge(state: State, strictness: float, events: bool = False) -> Verdict:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import linalg, sparse
 
 from gpucells.candidates.footprints import Windows
 from gpucells.methods.cnmf.settings import CnmfSettings
@@ -68,34 +68,38 @@ def update_footprints(
         ``(n_background, n_pixels)`` in units of the noise.
     """
     start = windows.start()
-    n_cells, n_pixels = start.shape
-    n_background = len(image_products)
+    n_cells, n_background = start.shape[0], len(image_products)
     gram = traces.astype(np.float64) @ traces.T.astype(np.float64)
     norms = np.sqrt(np.diag(gram))
-    indptr = np.concatenate([start.indptr, start.indptr[-1] + n_pixels * np.arange(1, n_background + 1)])
-    pixels = np.concatenate([start.indices, np.tile(np.arange(n_pixels), n_background)])
-    every = np.concatenate([products, image_products.ravel()])
-    begin = np.concatenate([start.data, np.zeros(n_background * n_pixels, np.float32)])
-    lower = np.where(np.arange(n_cells + n_background) < n_cells, 0, -np.inf)
-    is_cell = lower == 0
+    # Where there is no cell, the background's images are what least squares make them, without a search.
+    images = _alone(gram[n_cells:, n_cells:], image_products)
+    covered, place = np.unique(start.indices, return_inverse=True)
+    indptr = np.concatenate([start.indptr, start.indptr[-1] + len(covered) * np.arange(1, n_background + 1)])
+    pixels = np.concatenate([place, np.tile(np.arange(len(covered)), n_background)])
+    every = np.concatenate([products, image_products[:, covered].ravel()])
+    begin = np.concatenate([start.data, images[:, covered].ravel()])
+    is_cell = np.arange(n_cells + n_background) < n_cells
+    lower = np.where(is_cell, 0, -np.inf)
     if settings.spatial_solver == "nnls_l0":
-        limit = np.full(n_pixels, RSS * traces.shape[1])
+        limit = np.full(len(covered), RSS * traces.shape[1])
         solved = nnls_l0(
-            every, gram, energy, limit, indptr, pixels, start=begin, lower=lower, removable=is_cell, tolerance=TOLERANCE
-        )
-    else:
-        penalty = np.full(n_pixels, settings.spatial_penalty)
-        solved = masked_lasso(
-            every,
-            gram,
-            penalty,
-            indptr,
-            pixels,
-            start=begin,
-            lower=lower,
-            weight=np.where(is_cell, norms, 0),
+            every, gram, energy[covered], limit, indptr, pixels, start=begin, lower=lower, removable=is_cell,
             tolerance=TOLERANCE,
-        )
+        )  # fmt: skip
+    else:
+        penalty = np.full(len(covered), settings.spatial_penalty)
+        solved = masked_lasso(
+            every, gram, penalty, indptr, pixels, start=begin, lower=lower, weight=np.where(is_cell, norms, 0),
+            tolerance=TOLERANCE,
+        )  # fmt: skip
     start.data = solved[: len(start.data)]
+    images[:, covered] = solved[len(start.data) :].reshape(n_background, len(covered))
     footprints, scale = windows.finish(start, norms[:n_cells].astype(np.float32), radius_px, settings, n_background > 0)
-    return footprints, scale, solved[len(start.data) :].reshape(n_background, n_pixels)
+    return footprints, scale, images
+
+
+def _alone(gram: Float64, products: NDArray[np.floating]) -> Float32:
+    """Images by least squares, of ``(n_background, n_background)`` and ``(n_background, n_pixels)`` products."""
+    if len(gram) == 0:
+        return np.zeros(products.shape, np.float32)
+    return np.asarray(linalg.pinvh(gram) @ products, np.float32)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from array_api_compat import is_cupy_array
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -15,12 +14,14 @@ from gpucells.device.arrays import namespace_of, to_host
 from gpucells.methods.cnmf.background import Blocks, principal_traces
 from gpucells.methods.cnmf.settings import CnmfSettings
 from gpucells.model.components import Rejected
+from gpucells.ops.dense_products import trace_products
 from gpucells.ops.footprint_products import footprint_products
 from gpucells.ops.pixel_levels import whiten_pixels
-from gpucells.ops.support_products import support_products
 from gpucells.preprocess.noise_units import NoiseUnits, scaled
 
 Float32 = NDArray[np.float32]
+
+ENERGY_BYTES = 2**24  # of the movie in double precision at once
 
 
 @dataclasses.dataclass
@@ -43,8 +44,12 @@ class State:
         ``(n_cells, n_pixels)`` with maximum 1, in the movie's own units.
     traces : numpy.ndarray
         ``(n_cells, n_frames)`` in the movie's own units.
+    products : numpy.ndarray
+        ``(n_cells, n_frames)`` of the footprints with the movie, all in units of the noise.
     images, field : numpy.ndarray
         Background, ``(n_background, n_pixels)`` in units of the noise and ``(n_background, n_frames)``.
+    field_products : numpy.ndarray
+        ``(n_background, n_pixels)`` of the background's traces with the movie.
     dropped : list of Rejected
         Candidates that are no cells.
     """
@@ -56,8 +61,10 @@ class State:
     means: Float32
     footprints: sparse.csr_array
     traces: Float32
+    products: Float32
     images: Float32
     field: Float32
+    field_products: Float32
     dropped: list[Rejected] = dataclasses.field(default_factory=list)
 
     @classmethod
@@ -69,7 +76,8 @@ class State:
         state = cls(
             units, radius_px, settings, blocks, means,
             sparse.csr_array((0, n_pixels), dtype=np.float32), np.zeros((0, n_frames), np.float32),
-            np.zeros((0, n_pixels), np.float32), np.zeros((0, n_frames), np.float32),
+            np.zeros((0, n_frames), np.float32), np.zeros((0, n_pixels), np.float32),
+            np.zeros((0, n_frames), np.float32), np.zeros((0, n_pixels), np.float32),
         )  # fmt: skip
         state.update_background(1 if settings.n_background == "auto" else settings.n_background)
         return state
@@ -84,15 +92,30 @@ class State:
         """Footprints in units of the noise."""
         return scaled(self.footprints, np.float32(1) / self.units.noise)
 
-    def set_footprints(self, footprints: sparse.csr_array) -> None:
-        """Begin with these footprints and empty traces."""
-        self.footprints = scaled(footprints, self.units.inside.ravel().astype(np.float32))
-        self.traces = np.zeros((footprints.shape[0], self.units.movie.shape[1]), np.float32)
+    def begin_with(self, footprints: sparse.csr_array) -> None:
+        """Take these footprints, and empty traces."""
+        within = scaled(footprints, self.units.inside.ravel().astype(np.float32))
+        self.set_cells(within, np.zeros((footprints.shape[0], self.units.movie.shape[1]), np.float32))
+
+    def set_cells(self, footprints: sparse.csr_array, traces: Float32) -> None:
+        """Take other footprints and traces."""
+        self.footprints, self.traces = footprints, traces
+        self.products = footprint_products(self.units.movie, self.whitened())
 
     def keep(self, which: NDArray[np.bool_]) -> None:
         """Forget the other cells."""
         self.footprints = sparse.csr_array(self.footprints[np.flatnonzero(which)])
-        self.traces = self.traces[which]
+        self.traces, self.products = self.traces[which], self.products[which]
+
+    def energy(self) -> NDArray[np.float64]:
+        """``(n_pixels,)`` sums of squares of the movie about its mean."""
+        movie = self.units.movie
+        xp, result = namespace_of(movie), np.empty(len(movie))
+        step = max(1, ENERGY_BYTES // max(1, 8 * movie.shape[1]))
+        for first in range(0, len(movie), step):
+            some = movie[first : first + step].astype(xp.float64)
+            result[first : first + step] = to_host(some.var(axis=1)) * movie.shape[1]
+        return result
 
     def read_again(self, read: Callable[[Any], None]) -> None:
         """Fill the movie, which was used up, from where it came from; ``read`` writes into ``(height, width, n)``."""
@@ -111,21 +134,5 @@ class State:
         whitened = self.whitened()
         left = self.means - sparse.csr_array(self.blocks.means @ whitened.T) @ self.traces
         self.field = principal_traces(left, self.blocks.shape, self.settings.n_background if n is None else n)
-        self.images = dense_products(self.units.movie, self.field) - (self.field @ self.traces.T) @ whitened
-
-
-def dense_products(movie: Any, traces: Float32) -> Float32:
-    """``(n_traces, n_pixels)`` products of a few traces with every pixel of ``(n_pixels, n_frames)``."""
-    n_pixels, n_traces = len(movie), len(traces)
-    if is_cupy_array(movie):
-        return np.ascontiguousarray(to_host(movie @ namespace_of(movie).asarray(traces.T)).T, np.float32)
-    # Not BLAS: a product this thin is bound by memory, and its threads wait for each other where the cores are busy.
-    pixels = np.tile(np.arange(n_pixels), n_traces)
-    return support_products(movie, traces, n_pixels * np.arange(n_traces + 1), pixels).reshape(n_traces, n_pixels)
-
-
-def image_products(movie: Any, images: Float32) -> Float32:
-    """``(n_images, n_frames)`` products of a few whole images with every frame of ``(n_pixels, n_frames)``."""
-    if is_cupy_array(movie):
-        return to_host(namespace_of(movie).asarray(images) @ movie)
-    return footprint_products(movie, sparse.csr_array(images))
+        self.field_products = trace_products(self.units.movie, self.field)
+        self.images = np.asarray(self.field_products - (self.field @ self.traces.T) @ whitened, np.float32)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from gpucells.methods.cnmf.settings import CnmfSettings
-from gpucells.methods.cnmf.state import State, image_products
-from gpucells.ops.footprint_products import footprint_products
+from gpucells.methods.cnmf.state import State
+from gpucells.ops.dense_products import image_products
 from gpucells.ops.hals import hals_traces
 from gpucells.ops.oasis import Deconvolved, deconvolve
 
@@ -43,10 +43,16 @@ class LeastSquares:
 
     @classmethod
     def of(cls, state: State) -> LeastSquares:
-        """Take a tile's products."""
-        whitened, movie = state.whitened(), state.units.movie
-        products = np.concatenate([footprint_products(movie, whitened), image_products(movie, state.images)])
-        return cls(products, gram_of(whitened, state.images))
+        """Of cells and background together."""
+        products = np.concatenate([state.products, image_products(state.units.movie, state.images)])
+        return cls(products, gram_of(state.whitened(), state.images))
+
+    @classmethod
+    def of_cells(cls, state: State) -> LeastSquares:
+        """Of the cells alone, on top of the background as it is: no pass over the movie."""
+        whitened = state.whitened()
+        behind = np.asarray(whitened @ state.images.T, np.float32) @ state.field
+        return cls(state.products - behind, gram_of(whitened, state.images[:0]))
 
     def solve(self, traces: Float32, field: Float32, lower: float, n_sweeps: int) -> tuple[Float32, Float32]:
         """Solve cells and background together.
