@@ -233,10 +233,12 @@ def frame_profiles(frames: NDArray[Any]) -> tuple[Float32, Float32]:
 
 
 def _profiles_cuda(frames: Any) -> tuple[Any, Any]:
-    xp = namespace_of(frames)
-    size = abs(frames.astype(np.float32))
-    size = xp.where(size <= LARGEST, size, np.float32(0))
-    return size.mean(axis=2), size.mean(axis=1)
+    size = frames
+    if frames.dtype.kind != "u":  # copies of the frames, which those that are their own size do without
+        xp = namespace_of(frames)
+        size = abs(frames.astype(np.float32))
+        size = xp.where(size <= LARGEST, size, np.float32(0))
+    return size.mean(axis=2, dtype=np.float32), size.mean(axis=1, dtype=np.float32)
 
 
 @numba.njit(cache=True, fastmath=SAFE, error_model="numpy", nogil=True)

@@ -25,18 +25,34 @@ LOCAL_CORRELATION = Kernel(
     "local_correlation.cu",
     "local_correlation",
     (
-        Array("movie", "float32", ("height", "width", "n_frames")),
+        Array("movie", "float32", ("height", "width", "n_frames")), Array("mean", "float32", ("height", "width")),
         Scalar("height"), Scalar("width"), Scalar("n_frames"),
         Array("total", "float32", ("height", "width"), written=True),
         Array("squares", "float32", ("height", "width"), written=True),
         Array("products", "float32", (len(AFTER), "height", "width"), written=True),
     ),
-    threads=32 * WARPS, registers=80, defines=(Define("WARPS", (WARPS,)), Define("STRIP", (STRIP,))),
+    threads=32 * WARPS, registers=112, defines=(Define("WARPS", (WARPS,)), Define("STRIP", (STRIP,))),
 )  # fmt: skip
 
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
-def _correlate(movie, mean, norm, image, begin, end):  # type: ignore[no-untyped-def]
+def _moments(movie, mean, rest, norm, begin, end):  # type: ignore[no-untyped-def]
+    """What is left of every pixel's mean, and the norm of what varies."""
+    _, width, n_frames = movie.shape
+    for y in range(begin, end):
+        for x in range(width):
+            trace, m = movie[y, x], mean[y, x]
+            total, squares = np.float32(0), np.float32(0)
+            for t in range(n_frames):
+                value = trace[t] - m
+                total += value
+                squares += value * value
+            rest[y, x] = total / np.float32(n_frames)
+            norm[y, x] = np.sqrt(max(squares - total * rest[y, x], np.float32(0)))
+
+
+@numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
+def _correlate(movie, mean, rest, norm, image, begin, end):  # type: ignore[no-untyped-def]
     height, width, n_frames = movie.shape
     for y in range(begin, end):
         for x in range(width):
@@ -46,46 +62,48 @@ def _correlate(movie, mean, norm, image, begin, end):  # type: ignore[no-untyped
                 for j in range(max(0, x - 1), min(width, x + 2)):
                     if (i != y or j != x) and norm[i, j] > 0:
                         product = np.float32(0)
-                        a, b = movie[y, x], movie[i, j]
+                        a, b, m, k = movie[y, x], movie[i, j], mean[y, x], mean[i, j]
                         for t in range(n_frames):
-                            product += a[t] * b[t]
-                        product -= np.float32(n_frames) * mean[y, x] * mean[i, j]
+                            product += (a[t] - m) * (b[t] - k)
+                        product -= np.float32(n_frames) * rest[y, x] * rest[i, j]
                         total += product / (norm[y, x] * norm[i, j] + np.float32(1e-20))
                         count += 1
             image[y, x] = total / count if count and norm[y, x] > 0 else 0
 
 
-def local_correlation(movie: Float32) -> Float32:
+def local_correlation(movie: Float32, mean: Float32 | None = None) -> Float32:
     """Compute the local correlation image.
 
     Parameters
     ----------
     movie : numpy.ndarray
-        ``(height, width, n_frames)`` float32; best with a baseline near 0 (single precision).
+        ``(height, width, n_frames)`` float32.
+    mean : numpy.ndarray, optional
+        ``(height, width)`` about what each pixel's mean is, taken off every sample as it is read: single precision
+        would drown the fluctuations in it. Not needed where the movie's baseline is near 0.
 
     Returns
     -------
     numpy.ndarray
         ``(height, width)`` float32 in -1 to 1; 0 where a pixel is constant.
     """
+    about = np.zeros(movie.shape[:2], np.float32) if mean is None else np.ascontiguousarray(mean, np.float32)
     if is_cupy_array(movie):
-        return _correlate_cuda(movie)
-    mean = movie.mean(axis=2)
-    norm = np.sqrt(np.maximum(np.einsum("yxt,yxt->yx", movie, movie) - movie.shape[2] * mean**2, 0))
-    image = np.zeros(movie.shape[:2], np.float32)
-    arguments = movie, mean.astype(np.float32), norm.astype(np.float32), image
-    each_share(len(movie), lambda begin, end: _correlate(*arguments, begin, end))
+        return _correlate_cuda(movie, about)
+    rest, norm, image = (np.zeros(movie.shape[:2], np.float32) for _ in range(3))
+    each_share(len(movie), lambda begin, end: _moments(movie, about, rest, norm, begin, end))
+    each_share(len(movie), lambda begin, end: _correlate(movie, about, rest, norm, image, begin, end))
     return image
 
 
-def _correlate_cuda(movie: Any) -> Float32:
+def _correlate_cuda(movie: Any, about: Float32) -> Float32:
     """Multiply on the device; what is left is arithmetic on a few images."""
     xp, (height, width, n_frames) = namespace_of(movie), movie.shape
     total, squares = xp.empty((height, width), np.float32), xp.empty((height, width), np.float32)
     products = xp.empty((len(AFTER), height, width), np.float32)
     LOCAL_CORRELATION.launch(
-        (-(-width // STRIP), -(-height // WARPS)), (32, WARPS), movie=movie, total=total, squares=squares,
-        products=products,
+        (-(-width // STRIP), -(-height // WARPS)), (32, WARPS), movie=movie, mean=xp.asarray(about), total=total,
+        squares=squares, products=products,
     )  # fmt: skip
     mean: Float32 = np.divide(to_host(total), max(n_frames, 1), dtype=np.float32)
     norm = np.sqrt(np.maximum(to_host(squares) - np.float32(n_frames) * mean**2, 0))

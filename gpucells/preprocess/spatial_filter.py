@@ -164,7 +164,9 @@ class SpatialFilter:
         step = max(1, (DEVICE_CHUNK_BYTES if is_cupy_array(frames) else CHUNK_BYTES) // max(1, size))
         gain = namespace_of(frames).asarray(self._gain)
         for start in range(0, len(frames), step):
-            block = frames[start : start + step].astype(np.float32, order="C")
+            block = frames[start : start + step]
+            if not (is_cupy_array(block) and block.dtype == np.float32 and block.flags.c_contiguous):
+                block = block.astype(np.float32, order="C")  # the host's transforms overwrite it
             filtered = self._filter_mirrored if self._mirrored else self._filter_padded
             out[start : start + step] = filtered(block, gain)
         return out

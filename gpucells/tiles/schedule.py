@@ -35,7 +35,7 @@ def whole_image_nodes(plan: Plan) -> Bilinear:
 
 
 def solve_tiles(
-    plan: Plan, working: WorkingMovie, summary: Summary, clock: StageClock, correlate: Callable[[Any], Float32],
+    plan: Plan, working: WorkingMovie, summary: Summary, clock: StageClock, correlate: Callable[[Any, Any], Float32],
     given: sparse.csr_array | None = None, hold: bool = False, device_memory_bytes: int | None = None,
 ) -> tuple[list[Tile], list[Components], Float32]:  # fmt: skip
     """Solve every tile, several at once where the plan has several devices.
@@ -51,7 +51,7 @@ def solve_tiles(
     clock : StageClock
         Times the stages and passes progress on.
     correlate : callable
-        Makes the local correlation image of a movie ``(height, width, n_frames)``.
+        Makes the local correlation image of a movie ``(height, width, n_frames)`` and its mean ``(height, width)``.
     given : scipy.sparse.csr_array, optional
         ``(n_cells, n_pixels)`` footprints over the whole image to start from instead of finding cells.
     hold : bool
@@ -102,7 +102,7 @@ class _TileSolver:
 
     def __init__(
         self, plan: Plan, working: WorkingMovie, summary: Summary, clock: StageClock,
-        correlate: Callable[[Any], Float32], given: sparse.csr_array | None, hold: bool,
+        correlate: Callable[[Any, Any], Float32], given: sparse.csr_array | None, hold: bool,
     ) -> None:  # fmt: skip
         self._plan, self._working, self._summary, self._clock = plan, working, summary, clock
         self._correlate, self._given, self._hold = correlate, given, hold
@@ -114,7 +114,8 @@ class _TileSolver:
         """Solve one tile on a device, the current one, and fill its core of the correlation image."""
         movie = self._working.take(tile, device)
         with self._clock.stage("summary images"):
-            self.correlation[tile.core_rows, tile.core_columns] = _centred(movie, self._correlate)[tile.core_within]
+            image = self._correlate(movie, self._summary.mean[tile.rows, tile.columns])
+            self.correlation[tile.core_rows, tile.core_columns] = image[tile.core_within]
         start = None if self._given is None else of_tile(tile, self._given, self._plan.movie.width)[0]
         inside, read_again = self._summary.inside[tile.rows, tile.columns], partial(self._working.read, tile)
         plan = self._plan
@@ -169,11 +170,3 @@ def _of_neighbourhood(part: Components, tile: Tile, margin_px: float) -> Compone
         rejected=rejected,
     )
 
-
-def _centred(movie: Any, correlate: Callable[[Any], Float32]) -> Float32:
-    """Correlate a movie without its mean, which single precision would drown it in; the movie stays what it was."""
-    mean = movie.mean(axis=2, keepdims=True)
-    movie -= mean
-    image = correlate(movie)
-    movie += mean
-    return image
