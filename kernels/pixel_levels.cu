@@ -1,9 +1,9 @@
 // Quantile and noise of every pixel from some of its frames, and the movie in units of them, in place.
 //
-// Bound by memory: pixel_levels reads every sample once, 4 bytes for about 6 operations, and 2 x 32 rounds of 32 compares
-// a lane to select, the same for any number of frames; a centred row is read and written once more. whiten_pixels reads
-// and writes every sample, 8 bytes for 2 operations. At 512 x 512 x 5000: 5.2 GB and 10.5 GB, 1.6 ms and 3.1 ms at
-// 3.35 TB/s. CuPy would sort, which is movie-sized memory, and whiten in three passes.
+// Bound by memory: standardise_pixels reads and writes every sample, 8 bytes for about 8 operations, and does 2 x 32
+// rounds of 32 compares a lane to select, the same for any number of frames; the second reading of a row, 20 kB a warp,
+// is for the caches to answer. whiten_pixels reads and writes the samples of its pixels. At 512 x 512 x 5000 10.5 GB,
+// 3.1 ms at 3.35 TB/s. CuPy would sort, which is movie-sized memory, and whiten in three passes.
 //
 // A warp a pixel, and no barrier of the block. Lanes read neighbouring frames and put what is sampled into the warp's own
 // shared memory; selection then goes bit by bit from the highest: with the bits found so far, how many samples are less?
@@ -51,9 +51,9 @@ __device__ __forceinline__ float select(const float* samples, int count, int at,
   return __uint_as_float(found & 0x80000000u ? found & 0x7fffffffu : ~found);
 }
 
-extern "C" __global__ void __launch_bounds__(128, 5) pixel_levels(
+extern "C" __global__ void __launch_bounds__(128, 5) standardise_pixels(
     float* __restrict__ movie, long long n_pixels, long long n_frames, int level_every, int level_count, int level_at,
-    int noise_every, int noise_count, int centred, float* __restrict__ level, float* __restrict__ noise,
+    int noise_every, int noise_count, float* __restrict__ level, float* __restrict__ noise,
     bool* __restrict__ finite) {
   __shared__ float seen[WARPS][SAMPLES], second[WARPS][SAMPLES];
   const int lane = threadIdx.x, warp = threadIdx.y;
@@ -83,9 +83,8 @@ extern "C" __global__ void __launch_bounds__(128, 5) pixel_levels(
       spread = select(second[warp], noise_count, noise_count / 2, lane) / NORMAL_SECOND_DIFFERENCE;
     }
   }
-  if (bad || centred) {
-    for (long long t = lane; t < n_frames; t += 32) row[t] = bad ? 0.0f : row[t] - middle;
-  }
+  const float weight = spread > 0.0f ? 1.0f / spread : 1.0f;
+  for (long long t = lane; t < n_frames; t += 32) row[t] = bad ? 0.0f : (row[t] - middle) * weight;
   if (lane == 0) {
     level[pixel] = middle;
     noise[pixel] = spread;
@@ -93,11 +92,14 @@ extern "C" __global__ void __launch_bounds__(128, 5) pixel_levels(
   }
 }
 
+// The same with levels and noises that are known, for some pixels.
+// grid: ceil(n_some / WARPS)
 extern "C" __global__ void __launch_bounds__(128) whiten_pixels(
-    float* __restrict__ movie, long long n_pixels, long long n_frames, const float* __restrict__ level,
-    const float* __restrict__ noise, const bool* __restrict__ live) {
-  const long long pixel = (long long)blockIdx.x * WARPS + threadIdx.y;
-  if (pixel >= n_pixels) return;
+    float* __restrict__ movie, long long n_frames, const long long* __restrict__ pixels, long long n_some,
+    const float* __restrict__ level, const float* __restrict__ noise, const bool* __restrict__ live) {
+  const long long number = (long long)blockIdx.x * WARPS + threadIdx.y;
+  if (number >= n_some) return;
+  const long long pixel = pixels[number];
   float* row = movie + pixel * n_frames;
   const bool counts = live[pixel];
   const float offset = level[pixel], weight = 1.0f / noise[pixel];

@@ -18,10 +18,9 @@ from gpucells.device.arrays import namespace_of
 from gpucells.ops.contamination import bias_bound
 from gpucells.ops.fold_frames import unfold_frames, whiten_frames
 from gpucells.ops.patches import Patches
-from gpucells.ops.pixel_levels import centre_pixels, whiten_pixels
 from gpucells.ops.seed_fits import EDGE, SeedFits, fit_seeds, subtract_seeds
 from gpucells.ops.seeds import REACH, pick_seeds, seed_image, update_seed_image
-from gpucells.preprocess.noise_units import floored
+from gpucells.preprocess.noise_units import whiten
 from gpucells.preprocess.spatial_filter import SpatialFilter
 
 Float32 = NDArray[np.float32]
@@ -100,7 +99,7 @@ def find_in_residual(
         n = min(CHUNK, n_frames - first)
         frames = unfold_frames(residual, first, n, noise, chunk[:n]).reshape(n, height, width)
         whiten_frames(smoother.apply(frames, out=frames), zero, one, every, residual, first)
-    whiten_pixels(residual, None, floored(centre_pixels(residual, 0.5), inside.ravel()))
+    whiten(residual, inside.ravel(), 0.5)
     threshold = settings.cellfind_min_snr
     if threshold is None:
         threshold = noise_threshold(inside.shape, n_frames, radius_px, settings.spatial_lowpass_cutoff)

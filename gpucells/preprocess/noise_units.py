@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from gpucells.ops.pixel_levels import pixel_levels, whiten_pixels
+from gpucells.ops.pixel_levels import standardise_pixels, whiten_pixels
 
 Float32 = NDArray[np.float32]
 
@@ -50,11 +50,38 @@ def to_noise_units(movie: Any, inside: NDArray[np.bool_], baseline_quantile: flo
         Quantile of a pixel's trace that is its baseline.
     """
     flat = movie.reshape(-1, movie.shape[2])
-    baseline, noise, finite = pixel_levels(flat, baseline_quantile)
-    live = inside.ravel() & finite & (noise > 0)
-    noise = floored(noise, live)
-    whiten_pixels(flat, baseline, noise, live)
+    baseline, noise, live = whiten(flat, inside.ravel(), baseline_quantile)
     return NoiseUnits(flat, baseline, noise, live.reshape(inside.shape))
+
+
+def whiten(
+    movie: Any, inside: NDArray[np.bool_], quantile: float
+) -> tuple[Float32, Float32, NDArray[np.bool_]]:
+    """Take every pixel's level off and divide it by its noise, floored, in place; pixels that do not count are emptied.
+
+    Parameters
+    ----------
+    movie : array
+        ``(n_pixels, n_frames)`` float32.
+    inside : numpy.ndarray
+        ``(n_pixels,)`` bool, those that may count.
+    quantile : float
+        Of a pixel's trace, its level.
+
+    Returns
+    -------
+    level, noise : numpy.ndarray
+        ``(n_pixels,)`` float32.
+    live : numpy.ndarray
+        ``(n_pixels,)`` bool, the pixels inside that are finite and vary.
+    """
+    level, own, finite = standardise_pixels(movie, quantile)
+    live = inside & finite & (own > 0)
+    noise = floored(own, live)
+    # All but a few pixels are in units of their noise by now: the movie is not gone over again.
+    others = np.flatnonzero(~live | (noise != own))
+    whiten_pixels(movie, np.zeros_like(level), noise / np.where(own > 0, own, 1), live, others)
+    return level, noise, live
 
 
 def floored(noise: Float32, live: NDArray[np.bool_]) -> Float32:
