@@ -18,13 +18,6 @@ from problem import Problem, make_problem
 
 #: A card of 2024 (H100 SXM: 3.35 TB/s, 67 Tflop/s), as far as kernels come in practice.
 CARD = {"copy_bytes_per_s": 3.0e12, "float32_flops_per_s": 50e12}
-#: How often a run of EXTRACT with five rounds does each on the averaged movie.
-CALLS = {
-    "fold_frames": "every frame, twice", "whiten_frames": "every frame, and the filter", "unfold_frames": "the filter",
-    "local_correlation": "1", "subtract_components": "1", "fit_gain": "6", "robust_traces": "14, and 1 a hearing",
-    "robust_footprints": "5", "seed_image": "1, and around each seed", "fit_seeds": "a batch of seeds",
-    "support_products": "6",
-}  # fmt: skip
 
 
 def measured(path: Path) -> str:
@@ -34,13 +27,13 @@ def measured(path: Path) -> str:
     for entry in found:
         info = entry["extra_info"]
         rows.append(
-            f"| {info['operation']} | {_seconds(entry['stats']['min'])} | {_seconds(info['floor_s'])} "
+            f"| {info['operation']} | {seconds(entry['stats']['min'])} | {seconds(info['floor_s'])} "
             f"| {info['share_of_floor']:.0%} |"
         )
     return "\n".join([*rows, "", _machine(found[0]["extra_info"]["machine"])])
 
 
-def floors(size: str) -> str:
+def floor_rows(size: str) -> list[dict[str, Any]]:
     """Return bytes, flops and floor of each operation for a size; the movie is never made."""
     height, width, n_frames, n_cells = (int(n) for n in size.split("x"))
     one = make_problem(np, height, width, 1, n_cells)
@@ -49,19 +42,29 @@ def floors(size: str) -> str:
     movie = np.broadcast_to(np.float32(0), (height * width, n_frames))
     field = np.zeros((one.nodes.n_nodes, n_frames), np.float32)
     problem = Problem(movie, one.footprints, traces, one.nodes, field, (height, width))
-    rows = ["| operation | GB | Gflop | floor | bound by | calls |", "|---|---|---|---|---|---|"]
+    rows = []
     for name, make in OPERATIONS.items():
         work = make(problem, np)
         by = [work.n_bytes / CARD["copy_bytes_per_s"], work.flops / CARD["float32_flops_per_s"]]
         bound = "memory" if by[0] >= by[1] else "arithmetic"
         rows.append(
-            f"| {name} | {work.n_bytes / 1e9:.2f} | {work.flops / 1e9:.1f} | {_seconds(max(by))} | {bound} "
-            f"| {CALLS[name]} |"
+            {"operation": name, "n_bytes": work.n_bytes, "flops": work.flops, "floor_s": max(by), "bound by": bound}
         )
+    return rows
+
+
+def floors(size: str) -> str:
+    """Return the table of them."""
+    rows = ["| operation | GB | Gflop | floor | bound by |", "|---|---|---|---|---|"]
+    rows += [
+        f"| {row['operation']} | {row['n_bytes'] / 1e9:.2f} | {row['flops'] / 1e9:.1f} | {seconds(row['floor_s'])} "
+        f"| {row['bound by']} |"
+        for row in floor_rows(size)
+    ]
     return "\n".join(rows)
 
 
-def _seconds(value: float) -> str:
+def seconds(value: float) -> str:
     for unit, scale in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
         if value * scale >= 1 or unit == "µs":
             return f"{value * scale:.3g} {unit}"

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from gpucells.device.budget import on_device
+from gpucells.device.budget import device_budget_bytes, on_device
 from gpucells.device.stage_clock import StageClock
 from gpucells.methods.registry import Background
 from gpucells.model.components import Components, Rejected
 from gpucells.ops.bilinear import Bilinear
 from gpucells.tiles.given_footprints import of_tile
-from gpucells.tiles.grid import Tile, core_weights
+from gpucells.tiles.grid import DEVICE_BYTES_PER_PIXEL, DEVICE_BYTES_PER_SAMPLE, Room, Tile, core_weights
 from gpucells.tiles.plan import Plan
 from gpucells.tiles.recovery import SplittingSolver
 from gpucells.tiles.workers import Tasks, work_on_each
@@ -117,7 +117,8 @@ class _TileSolver:
             image = self._correlate(movie, self._summary.mean[tile.rows, tile.columns])
             self.correlation[tile.core_rows, tile.core_columns] = image[tile.core_within]
         start = None if self._given is None else of_tile(tile, self._given, self._plan.movie.width)[0]
-        inside, read_again = self._summary.inside[tile.rows, tile.columns], partial(self._working.read, tile)
+        inside = self._summary.inside[tile.rows, tile.columns]
+        read_again = None if self._holds_two(tile, device) else partial(self._working.read, tile)
         plan = self._plan
         with self._clock.stage("find and refine cells"):
             if self._grids is not None:
@@ -129,7 +130,7 @@ class _TileSolver:
     def _solve_on_field(
         self, grids: tuple[Background, Background], tile: Tile, movie: Any, inside: NDArray[np.bool_],
         report: Callable[[str, float, float, str], None], start: sparse.csr_array | None,
-        read_again: Callable[[Any], None],
+        read_again: Callable[[Any], None] | None,
     ) -> Components:  # fmt: skip
         plan, (coarse, fine) = self._plan, grids
         near, _ = coarse.around(tile.rows, tile.columns)
@@ -141,6 +142,13 @@ class _TileSolver:
         # Nodes that are another tile's go: a long movie's are too many to keep.
         mine = core_weights([tile], self._hats, self._summary.mean.shape)[0][nodes] > 0
         return replace(part, field=part.field[mine], nodes=nodes[mine])
+
+    def _holds_two(self, tile: Tile, device: str) -> bool:
+        """Whether a GPU has room for a second movie of a tile that it has, so that none need be read and sent again."""
+        if device == "cpu":
+            return False
+        planned = Room(0, DEVICE_BYTES_PER_SAMPLE, bytes_per_pixel=DEVICE_BYTES_PER_PIXEL)
+        return planned.needed_bytes(tile.n_pixels, self._working.n_frames) <= device_budget_bytes(device)
 
 
 def _of_neighbourhood(part: Components, tile: Tile, margin_px: float) -> Components:

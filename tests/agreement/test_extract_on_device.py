@@ -76,7 +76,7 @@ def test_a_tile_that_is_too_large_is_solved_in_halves(
     stand_in: Any, movie: np.ndarray, on_cpu: Cells, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan, "DEVICE_BYTES_PER_PIXEL", 0)  # too little: the whole image seems to fit
-    with stand_in(vram_bytes=3_600_000):
+    with stand_in(vram_bytes=3_300_000):
         found = on_device(movie)
     (warning,) = found.provenance.warnings
     assert "ran out of memory at a tile of 40 x 72 pixels" in warning

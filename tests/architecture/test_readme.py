@@ -55,3 +55,24 @@ def test_make_targets_named_in_the_pages_exist(repository: Path) -> None:
     for page in ("README.md", "CONTRIBUTING.md"):
         for target in re.findall(r"`make (\w+)`", (repository / page).read_text(encoding="utf-8")):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{page} names make {target}"
+
+
+def test_tables_are_those_of_the_result_files(repository: Path) -> None:
+    """In a process of its own: the benchmarks are no package."""
+    command = [sys.executable, str(repository / "benchmarks" / "readme.py"), "--check"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_figure_that_was_changed_by_hand_is_found(repository: Path) -> None:
+    code = (
+        "import readme\n"
+        "page = readme.PAGES[0].read_text(encoding='utf-8')\n"
+        "table = readme.TABLE.search(page)['text']\n"
+        "assert '.996' in table\n"
+        "assert readme.written(page.replace('.996', '.999')) == readme.written(page)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository / "benchmarks", capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
