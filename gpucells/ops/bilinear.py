@@ -8,6 +8,7 @@ is what a single row of nodes would give: two entries a pixel instead of four, w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +44,8 @@ class Bilinear:
         cls, rows: slice, columns: slice, row_nodes: NDArray[np.float64], column_nodes: NDArray[np.float64]
     ) -> Bilinear:
         """Place the rows and columns of a box between evenly spaced nodes (px), at least two an axis, or none."""
-        row_node, row_share = _place(rows, row_nodes)
-        column_node, column_share = _place(columns, column_nodes)
+        row_node, row_share = place(np.arange(rows.start, rows.stop), row_nodes)
+        column_node, column_share = place(np.arange(columns.start, columns.stop), column_nodes)
         return cls(row_node, row_share, column_node, column_share, len(row_nodes), len(column_nodes))
 
     @classmethod
@@ -62,19 +63,32 @@ class Bilinear:
         """``(height, width)`` of the box."""
         return len(self.row_node), len(self.column_node)
 
+    def axes(self) -> tuple[sparse.csr_array, sparse.csr_array]:
+        """Return the factors along rows ``(n_rows, height)`` and columns ``(n_columns, width)``, float32."""
+        return (
+            _factors(self.row_node, self.row_share, self.n_rows),
+            _factors(self.column_node, self.column_share, self.n_columns),
+        )
+
     def images(self) -> sparse.csr_array:
         """Return all hats ``(n_nodes, n_pixels)`` float32; those that miss the box are empty rows."""
         if self.n_nodes == 0:
             return sparse.csr_array((0, len(self.row_node) * len(self.column_node)), dtype=np.float32)
-        along_y = _factors(self.row_node, self.row_share, self.n_rows)
-        along_x = _factors(self.column_node, self.column_share, self.n_columns)
-        images = sparse.csr_array(sparse.kron(along_y, along_x, format="csr")).astype(np.float32)
+        images = sparse.csr_array(sparse.kron(*self.axes(), format="csr")).astype(np.float32)
         images.eliminate_zeros()
         return images
 
 
-def _place(box: slice, nodes: NDArray[np.float64]) -> tuple[Int32, Float32]:
-    positions = np.arange(box.start, box.stop)
+def place(positions: NDArray[Any], nodes: NDArray[np.float64]) -> tuple[Int32, Float32]:
+    """Return the node before each position, and the weight of the node after it.
+
+    Parameters
+    ----------
+    positions : numpy.ndarray
+        ``(n,)``; those beyond the nodes count as the outermost node.
+    nodes : numpy.ndarray
+        Evenly spaced, at least two; or none, and all is 0.
+    """
     if len(nodes) == 0:
         return np.zeros(len(positions), np.int32), np.zeros(len(positions), np.float32)
     at = (positions - nodes[0]) / (nodes[1] - nodes[0])

@@ -9,7 +9,7 @@ slots of the grid.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
@@ -92,6 +92,30 @@ class OverlapGraph:
         """Footprints and nodes."""
         return len(self.energy)
 
+    def with_gain(self, gain: Float32) -> OverlapGraph | None:
+        """Return the graph of the same footprints and field under another gain, which has the same pixels and slots.
+
+        Parameters
+        ----------
+        gain : numpy.ndarray
+            ``(n_pixels,)`` float32; 0 at the same pixels as before, but for those that footprints cover.
+
+        Returns
+        -------
+        OverlapGraph or None
+            None where it covers other pixels: build it anew.
+        """
+        if self.field.n_nodes == 0:
+            return self
+        mine, alone = gain[self.pixels], np.diff(self.start) == 0
+        if not mine[alone].all() or np.count_nonzero(gain) != np.count_nonzero(mine):
+            return None
+        energy = self.energy.copy()
+        energy[len(energy) - self.field.n_nodes :] = _energy_of_hats(gain, self.field)
+        changed = replace(self, gain=mine.astype(np.float32), energy=energy)
+        vars(changed).update({name: kept for name, kept in vars(self).items() if name not in vars(changed)})
+        return changed
+
     @classmethod
     def of(
         cls, footprints: sparse.csr_array, field: Bilinear | None = None, gain: Float32 | None = None
@@ -113,75 +137,46 @@ class OverlapGraph:
         factor = np.zeros(n_pixels, np.float32)
         if has_field:
             factor[:] = 1 if gain is None else gain
-        by_pixel, pixels = _covered(footprints, factor)
-        counts = np.diff(by_pixel.indptr)[pixels].astype(np.int64)
+        images = footprints if footprints.has_sorted_indices else footprints.sorted_indices()
+        counts = np.bincount(images.indices, minlength=n_pixels)
+        pixels = np.flatnonzero((counts > 0) | (factor != 0)).astype(np.int32)
+        place = np.empty(n_pixels, np.int32)
+        place[pixels] = np.arange(len(pixels), dtype=np.int32)
+        counts = counts[pixels]
         start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        cells = by_pixel.indices.astype(np.int32)
+        by_cell = images.indptr.astype(np.int64), images.indices.astype(np.int32)
+        cells, weights, entry = _by_pixel(*by_cell, images.data.astype(np.float32), place, start)
         row, column = np.divmod(pixels, np.int32(hats.shape[1]))
         n_components = n_cells + hats.n_nodes
-        near, near_start, near_nodes = _near(by_pixel, hats)
-        grid = _grid_pairs(hats, n_cells)
-        ones = np.ones(by_pixel.nnz, np.float32)
-        pattern = sparse.csr_array((ones, by_pixel.indices, by_pixel.indptr), shape=(n_pixels, n_cells))
-        shared = sparse.coo_array(sparse.triu(pattern.T @ pattern, k=1))
-        met = shared.coords[0].astype(np.int64) * n_components + shared.coords[1]
-        keys = np.unique(np.concatenate([met, _keys(near_nodes, n_components), _keys(grid, n_components)]))
+        nodes = row, hats.column_node[column], hats.row_node, hats.n_columns
         pair_start = np.concatenate([[0], np.cumsum(counts * (counts + 1) // 2)])
+        others, first_other, n_near = _met(*by_cell, place, start, cells, entry, *nodes, pair_start[-1])
+        near_start = np.concatenate([[0], np.cumsum(n_near)])
+        pair_slot, near, near_slot = _slots_of_cells(
+            *by_cell, place, start, cells, entry, *nodes, pair_start, others, first_other, near_start, n_components
+        )
+        grid = _grid_pairs(hats, n_cells)
+        of_cells = np.repeat(np.arange(n_cells), np.diff(first_other)) * n_components + others
+        keys = np.concatenate([of_cells, np.unique(_keys(grid, n_components))])
         ends = np.concatenate(np.divmod(keys, n_components))
         others = np.concatenate(np.divmod(keys, n_components)[::-1])
         by_component = np.argsort(ends, kind="stable")
         return cls(
-            pixels, start, cells, by_pixel.data.astype(np.float32), pair_start,
-            _pair_slots(start, cells, pair_start, keys, n_components),
+            pixels, start, cells, weights, pair_start, pair_slot,
             np.searchsorted(ends[by_component], np.arange(n_components + 1)).astype(np.int32),
             others[by_component].astype(np.int32),
             (np.tile(np.arange(len(keys)), 2)[by_component] + n_components).astype(np.int32),
             n_components + len(keys),
-            _energy(by_pixel, pixels, factor, hats),
+            np.concatenate([_energy(images), _energy_of_hats(factor, hats)]).astype(np.float32),
             hats,
             np.searchsorted(row, np.arange(hats.shape[0] + 1)),
             column.astype(np.int32),
             factor[pixels],
             near_start,
-            _slots(near_nodes, keys, n_components),
+            near_slot,
             near,
             _slots(grid, keys, n_components),
         )  # fmt: skip
-
-
-def _covered(footprints: sparse.csr_array, factor: Float32) -> tuple[sparse.csc_array, Int32]:
-    """Footprints by pixel, and the pixels that count."""
-    covered = np.zeros(footprints.shape[1], bool)
-    covered[footprints.indices] = True
-    covered |= factor != 0
-    by_pixel = sparse.csc_array(footprints)
-    by_pixel.sort_indices()
-    return by_pixel, np.flatnonzero(covered).astype(np.int32)
-
-
-def _near(by_pixel: sparse.csc_array, hats: Bilinear) -> tuple[Int32, Int64, Int64]:
-    """For each entry its pair with the nodes on the left; where each row's pairs begin; the components of each."""
-    n_rows, n_cells = hats.shape[0], by_pixel.shape[0]
-    if hats.n_nodes == 0 or by_pixel.nnz == 0:
-        return np.zeros(by_pixel.nnz, np.int32), np.zeros(n_rows + 1, np.int64), np.zeros((0, 2, 2), np.int64)
-    # Cell by cell, entries of the same pair follow each other: sets are made of one in ten.
-    entry = np.arange(by_pixel.nnz, dtype=np.int32)
-    by_cell = sparse.csr_array(sparse.csc_array((entry, by_pixel.indices, by_pixel.indptr), shape=by_pixel.shape))
-    row, column = np.divmod(by_cell.indices, np.int32(hats.shape[1]))
-    of_cell = np.repeat(np.arange(n_cells), np.diff(by_cell.indptr))
-    every = (row.astype(np.int64) * n_cells + of_cell) * hats.n_columns + hats.column_node[column]
-    new = np.flatnonzero(np.diff(every, prepend=-1))
-    left = every[new]
-    keys = np.unique(np.concatenate([left, left + 1]))
-    rest, node = np.divmod(keys, hats.n_columns)
-    at, cell = np.divmod(rest, n_cells)
-    start = np.searchsorted(at, np.arange(n_rows + 1))
-    above = n_cells + hats.row_node[at].astype(np.int64) * hats.n_columns + node
-    nodes = np.stack([above, above + hats.n_columns], axis=1)
-    pairs = np.stack([np.broadcast_to(cell[:, None], nodes.shape), nodes], axis=2)
-    near = np.empty(by_pixel.nnz, np.int32)
-    near[by_cell.data] = np.repeat(np.searchsorted(keys, left) - start[row[new]], np.diff(new, append=len(every)))
-    return near, start, pairs
 
 
 def _grid_pairs(hats: Bilinear, n_cells: int) -> Int64:
@@ -216,26 +211,102 @@ def _slots(pairs: Int64, keys: Int64, n_components: int) -> Int32:
     return slots
 
 
-def _energy(by_pixel: sparse.csc_array, pixels: Int32, factor: Float32, hats: Bilinear) -> Float32:
-    cells = np.bincount(by_pixel.indices, by_pixel.data.astype(np.float64) ** 2, minlength=by_pixel.shape[0])
+def _energy(footprints: sparse.csr_array) -> NDArray[np.float64]:
+    of_cell = np.repeat(np.arange(footprints.shape[0]), np.diff(footprints.indptr))
+    square = footprints.data.astype(np.float64) ** 2
+    return np.asarray(np.bincount(of_cell, square, minlength=footprints.shape[0]), np.float64)
+
+
+def _energy_of_hats(factor: Float32, hats: Bilinear) -> NDArray[np.float64]:
+    """Squared norms of the hats times a factor: products of one factor along rows and one along columns."""
     if hats.n_nodes == 0:
-        return cells.astype(np.float32)
-    square = np.zeros(by_pixel.shape[1])
-    square[pixels] = factor[pixels].astype(np.float64) ** 2
-    images = hats.images()
-    return np.concatenate([cells, images.multiply(images) @ square]).astype(np.float32)
+        return np.zeros(0)
+    along_y, along_x = hats.axes()
+    square = factor.reshape(hats.shape).astype(np.float64) ** 2
+    return np.asarray((along_x.power(2) @ (along_y.power(2) @ square).T).T).ravel()
 
 
-@numba.njit(cache=True)
-def _pair_slots(start, cells, pair_start, keys, n_components):  # type: ignore[no-untyped-def]
-    slots = np.empty(pair_start[-1], np.int32)
-    for p in range(len(start) - 1):
-        at = pair_start[p]
-        for i in range(start[p], start[p + 1]):
-            for j in range(i, start[p + 1]):
-                if i == j:
-                    slots[at] = cells[i]
-                else:
-                    slots[at] = n_components + np.searchsorted(keys, np.int64(cells[i]) * n_components + cells[j])
+@numba.njit(cache=True, error_model="numpy")
+def _by_pixel(indptr, indices, data, place, start):  # type: ignore[no-untyped-def]
+    """Entries pixel by pixel, and for each entry of the footprints which of those it is."""
+    cells, weights = np.empty(len(indices), np.int32), np.empty(len(indices), np.float32)
+    entry, following = np.empty(len(indices), np.int32), start.copy()
+    for c in range(len(indptr) - 1):
+        for k in range(indptr[c], indptr[c + 1]):
+            e = following[place[indices[k]]]
+            following[place[indices[k]]] += 1
+            cells[e], weights[e], entry[k] = c, data[k], e
+    return cells, weights, entry
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _met(indptr, indices, place, start, cells, entry, row_of, left_of, row_node, n_columns, n_pairs):  # type: ignore[no-untyped-def]
+    """For each footprint the later components that it meets, ascending; and the pairs with columns of nodes a row has.
+
+    A footprint's entries go along the rows of the image: a pair is new where the row or the node on the left is.
+    """
+    n_cells = len(indptr) - 1
+    seen = np.full(n_cells + (row_node.max() + 2) * n_columns, -1, np.int32)
+    others = np.empty(n_pairs + 4 * len(indices) * (n_columns > 0), np.int32)
+    first, n_near = np.zeros(n_cells + 1, np.int64), np.zeros(len(row_node), np.int64)
+    n = 0
+    for c in range(n_cells):
+        last_row, last_left = -1, -2
+        for k in range(indptr[c], indptr[c + 1]):
+            p = place[indices[k]]
+            for e in range(entry[k] + 1, start[p + 1]):
+                if seen[cells[e]] != c:
+                    seen[cells[e]], others[n] = c, cells[e]
+                    n += 1
+            if n_columns == 0:
+                continue
+            row, left = row_of[p], left_of[p]
+            if row == last_row and left == last_left:
+                continue
+            n_near[row] += 1 if row == last_row and left == last_left + 1 else 2
+            last_row, last_left = row, left
+            for i in range(2):
+                for j in range(2):
+                    node = n_cells + (row_node[row] + i) * n_columns + left + j
+                    if seen[node] != c:
+                        seen[node], others[n] = c, node
+                        n += 1
+        others[first[c] : n].sort()
+        first[c + 1] = n
+    return others[:n].copy(), first, n_near
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _slots_of_cells(  # type: ignore[no-untyped-def]
+    indptr, indices, place, start, cells, entry, row_of, left_of, row_node, n_columns, pair_start, others, first_other,
+    near_start, n_components
+):  # fmt: skip
+    """Slots of each pixel's pairs, and of each row's pairs of a footprint and a column of nodes."""
+    n_cells = len(indptr) - 1
+    slot = np.empty(n_components, np.int32)  # of the footprint at hand with each of its others
+    pair_slot, near = np.empty(pair_start[-1], np.int32), np.zeros(len(indices), np.int32)
+    near_slot, n_near = np.empty((near_start[-1], 2), np.int32), np.zeros(len(row_node), np.int64)
+    for c in range(n_cells):
+        for q in range(first_other[c], first_other[c + 1]):
+            slot[others[q]] = n_components + q
+        last_row, last_left = -1, -2
+        for k in range(indptr[c], indptr[c + 1]):
+            p = place[indices[k]]
+            i, n = entry[k] - start[p], start[p + 1] - start[p]
+            at = pair_start[p] + i * n - i * (i - 1) // 2
+            pair_slot[at] = c
+            for e in range(entry[k] + 1, start[p + 1]):
                 at += 1
-    return slots
+                pair_slot[at] = slot[cells[e]]
+            if n_columns == 0:
+                continue
+            row, left = row_of[p], left_of[p]
+            if row != last_row or left != last_left:
+                above = n_cells + row_node[row] * n_columns + left
+                for j in range(1 if row == last_row and left == last_left + 1 else 0, 2):
+                    for i in range(2):
+                        near_slot[near_start[row] + n_near[row], i] = slot[above + i * n_columns + j]
+                    n_near[row] += 1
+                last_row, last_left = row, left
+            near[entry[k]] = n_near[row] - 2
+    return pair_slot, near, near_slot

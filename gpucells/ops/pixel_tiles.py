@@ -106,7 +106,7 @@ def _tiles_of(graph: OverlapGraph) -> PixelTiles:
     pattern, main = _patterns(graph.start, graph.cells, graph.weights)
     row_piece, column_piece = _pieces(hats.row_node), _pieces(hats.column_node)
     piece = row_piece[row] * (column_piece[-1:].sum() + 1) + column_piece[graph.column] if near else main
-    order = np.lexsort((pattern, row, piece))
+    order = _sorted(piece, row, pattern)
     pairs = graph.pair_start, graph.pair_slot
     tile, crowded = _cut(order, piece, *pairs, graph.n_slots, n_components, near)
     runs, places, first_run, cells, first_cell, near_slots, met, first_met = _lay_out(
@@ -157,6 +157,35 @@ def _patterns(start, cells, weights):  # type: ignore[no-untyped-def]
             if weights[e] > largest:
                 largest, main[p] = weights[e], cells[e]
     return pattern, main
+
+
+@numba.njit(cache=True)
+def _sorted(piece, row, pattern):  # type: ignore[no-untyped-def]
+    """Pixels by piece, row and pattern, in that order; their rows ascend already."""
+    at = np.zeros(piece.max() + 2 if len(piece) else 1, np.int64)
+    for p in piece:
+        at[p + 1] += 1
+    at = np.cumsum(at)
+    order = np.empty(len(piece), np.int64)
+    for p in range(len(piece)):
+        order[at[piece[p]]] = p
+        at[piece[p]] += 1
+    first = 0
+    for i in range(1, len(order) + 1):
+        if i < len(order) and piece[order[i]] == piece[order[first]] and row[order[i]] == row[order[first]]:
+            continue
+        some = order[first:i]
+        if len(some) > SIDE:
+            some[:] = some[np.argsort(pattern[some], kind="mergesort")]
+        else:
+            for j in range(1, len(some)):
+                p, k = some[j], j
+                while k > 0 and pattern[some[k - 1]] > pattern[p]:
+                    some[k] = some[k - 1]
+                    k -= 1
+                some[k] = p
+        first = i
+    return order
 
 
 @numba.njit(cache=True)

@@ -80,7 +80,8 @@ def whiten(
     noise = floored(own, live)
     # All but a few pixels are in units of their noise by now: the movie is not gone over again.
     others = np.flatnonzero(~live | (noise != own))
-    whiten_pixels(movie, np.zeros_like(level), noise / np.where(own > 0, own, 1), live, others)
+    rest = (noise / np.where(own > 0, own, 1)).astype(np.float32)
+    whiten_pixels(movie, np.zeros_like(level), rest, live, others)
     return level, noise, live
 
 

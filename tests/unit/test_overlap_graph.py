@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from reference.overlap_graph import node_pairs
@@ -10,6 +12,7 @@ from scipy import sparse
 
 from gpucells.ops.bilinear import Bilinear
 from gpucells.ops.overlap_graph import OverlapGraph
+from gpucells.ops.pixel_tiles import PixelTiles
 
 SHAPE = (23, 31)
 CENTRES = [(3, 3), (3, 5), (12, 15.5), (22, 30), (11, 17), (12, 15)]
@@ -40,3 +43,22 @@ def test_every_entry_knows_the_slots_of_the_nodes_around_it(spacing: float, shuf
         assert first + 1 < graph.near_start[row + 1]
         slots = [slot_of[cell, node] for node in (above, below, above + 1, below + 1)]
         np.testing.assert_array_equal(graph.near_slot[first : first + 2].ravel(), slots)
+
+
+def test_another_gain_changes_no_more_than_it_must() -> None:
+    cells, nodes, rng = footprints(SHAPE, CENTRES), field(7.0), np.random.default_rng(0)
+    gain = rng.uniform(0.5, 2, SHAPE[0] * SHAPE[1]).astype(np.float32)
+    one, two, *_ = np.flatnonzero(cells.toarray().sum(axis=0) == 0)  # pixels of no footprint
+    gain[one] = 0
+    graph = OverlapGraph.of(cells, nodes, gain)
+    tiles = PixelTiles.of(graph)
+    found, wanted = graph.with_gain(3 * gain), OverlapGraph.of(cells, nodes, 3 * gain)
+    assert found is not None
+    for name in (field.name for field in dataclasses.fields(graph) if field.name != "field"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
+    assert PixelTiles.of(found) is tiles  # no gain in them
+    np.testing.assert_array_equal(graph.gain, OverlapGraph.of(cells, nodes, gain).gain)
+    gain[one] = 1
+    assert graph.with_gain(gain) is None  # a pixel more
+    gain[[one, two]] = 0
+    assert graph.with_gain(gain) is None  # and one less

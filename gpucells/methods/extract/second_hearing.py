@@ -15,7 +15,7 @@ from scipy import sparse
 
 from gpucells.candidates.judge import WEAK, Verdict
 from gpucells.methods.extract.background import HatGrid
-from gpucells.ops.bilinear import Bilinear
+from gpucells.ops.bilinear import Bilinear, place
 
 CLOSER = 1.25  # times as many intervals an axis, at least one more: other nodes, at hardly more variance
 
@@ -49,9 +49,7 @@ def _more(n_nodes: int) -> int:
 def _replace(
     node: NDArray[np.int32], share: NDArray[np.float32], n_nodes: int, n_closer: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    at = (node + share.astype(float)) * ((n_closer - 1) / (n_nodes - 1))
-    before = np.clip(np.floor(at), 0, n_closer - 2)
-    return before.astype(np.int32), np.clip(at - before, 0, 1).astype(np.float32)
+    return place(node + share.astype(float), np.linspace(0, n_nodes - 1, n_closer))
 
 
 def _grid(nodes: Bilinear) -> HatGrid:

@@ -146,7 +146,7 @@ def _solve_traces(state: State, lower: float = -np.inf) -> None:
         solved, _ = robust_traces(
             state.movie, cells, state.kappa, offset=state.offset, lower=bounds, penalty=penalty,
             start=begin if np.any(begin) else None, tolerance=TOLERANCE, n_steps=STEPS, check=False,
-            field=state.nodes, gain=np.where(state.inside.ravel(), state.gain / state.noise, 0),
+            graph=state.overlaps(),
         )  # fmt: skip
     state.traces, state.field = solved[:n_cells], solved[n_cells:]
 

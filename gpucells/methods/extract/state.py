@@ -12,6 +12,7 @@ from scipy import sparse
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.model.components import Rejected
 from gpucells.ops.bilinear import Bilinear
+from gpucells.ops.overlap_graph import OverlapGraph
 from gpucells.ops.pixel_levels import whiten_pixels
 from gpucells.preprocess.noise_units import scaled, to_noise_units
 
@@ -37,6 +38,7 @@ class State:
     offset: Float32
     baseline: Float32
     dropped: list[Rejected] = dataclasses.field(default_factory=list)
+    kept: tuple[sparse.csr_array, Bilinear, OverlapGraph] | None = None
 
     @property
     def kappa(self) -> Float32:
@@ -50,6 +52,17 @@ class State:
     def background(self) -> sparse.csr_array:
         """Hats as each pixel shows them, in units of the noise."""
         return scaled(self.hats, self.gain / self.noise)
+
+    def overlaps(self) -> OverlapGraph:
+        """Footprints and field pixel by pixel; built anew only where footprints or nodes are others than last time."""
+        gain = np.where(self.inside.ravel(), self.gain / self.noise, 0).astype(np.float32)
+        graph = None
+        if self.kept is not None and self.kept[0] is self.footprints and self.kept[1] is self.nodes:
+            graph = self.kept[2].with_gain(gain)
+        if graph is None:
+            graph = OverlapGraph.of(self.whitened(), self.nodes, gain)
+        self.kept = self.footprints, self.nodes, graph
+        return graph
 
     def set_footprints(self, footprints: sparse.csr_array) -> None:
         """Begin with these footprints and empty traces."""
