@@ -85,7 +85,9 @@ def operations() -> str:
             if entry is None:
                 took.append(NOT_MEASURED)
             else:
-                took.append(f"{seconds(entry['stats']['min'])}, {entry['extra_info']['share_of_floor']:.0%} of its floor")
+                took.append(
+                    f"{seconds(entry['stats']['min'])}, {entry['extra_info']['share_of_floor']:.0%} of its floor"
+                )
         lines.append(
             f"| {row['operation']} | {row['n_bytes'] / 1e9:.2f} | {seconds(row['floor_s'])} | {' | '.join(took)} |"
         )
