@@ -177,4 +177,3 @@ def _of_neighbourhood(part: Components, tile: Tile, margin_px: float) -> Compone
         quality={name: column[kept] for name, column in part.quality.items()},
         rejected=rejected,
     )
-
