@@ -8,9 +8,6 @@ import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
-from gpucells.device.discover import choose_device
-from gpucells.device.upload import using
-
 
 def namespace_of(array: Any) -> Any:
     """Return ``cupy`` for an array on a GPU, ``numpy`` for everything else.
@@ -68,30 +65,6 @@ def empty(shape: tuple[int, ...], dtype: Any, device: str) -> Any:
         ``"cpu"`` for NumPy's, ``"cuda:N"`` for CuPy's on the current device.
     """
     return namespace_on(device).empty(shape, dtype)
-
-
-def to_device(array: Any, device: str) -> Any:
-    """Return an array that lies on a device: itself where it does, otherwise a copy.
-
-    Parameters
-    ----------
-    array : array
-        NumPy's or CuPy's, on any device.
-    device : str
-        ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-
-    Raises
-    ------
-    DeviceError
-        The device cannot be used.
-    """
-    name = choose_device(device)
-    if name == "cpu":
-        return to_host(array)
-    import cupy
-
-    with using(name):
-        return cupy.asarray(array)
 
 
 def to_host(array: Any) -> NDArray[Any]:

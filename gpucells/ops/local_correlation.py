@@ -37,7 +37,7 @@ LOCAL_CORRELATION = Kernel(
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
 def _moments(movie, mean, rest, norm, begin, end):  # type: ignore[no-untyped-def]
-    """What is left of every pixel's mean, and the norm of what varies."""
+    """Mean of every pixel about the given one, and the norm of what varies."""
     _, width, n_frames = movie.shape
     for y in range(begin, end):
         for x in range(width):

@@ -120,7 +120,8 @@ def whiten_pixels(
 
     if some is None:
         each_block(movie, whiten)
-    for first in range(0, 0 if some is None else len(some), SOME_AT_ONCE):
+        return
+    for first in range(0, len(some), SOME_AT_ONCE):
         whiten(some[first : first + SOME_AT_ONCE])
 
 

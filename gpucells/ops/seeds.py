@@ -80,40 +80,18 @@ def _seed_values(movie, inside, pixels, values, begin, end):  # type: ignore[no-
             values[k] = total / count
 
 
-def seed_image(
-    movie: Float32,
-    inside: NDArray[np.bool_],
-    image: Float32 | None = None,
-    box: tuple[int, int, int, int] | None = None,
-) -> Float32:
-    """Compute the seed image, or bring part of it up to date.
-
-    Parameters
-    ----------
-    movie : numpy.ndarray
-        ``(height, width, n_frames)`` float32 in units of the noise.
-    inside : numpy.ndarray
-        ``(height, width)`` bool, the pixels that count.
-    image : numpy.ndarray, optional
-        ``(height, width)`` float32, changed in place; a new one where not given.
-    box : tuple of int, optional
-        ``(row0, row1, column0, column1)``, the pixels to compute; may reach over the border. All where not given.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``(height, width)`` float32, in units of the noise; ``image`` itself where it was given.
-    """
+def seed_image(movie: Float32, inside: NDArray[np.bool_]) -> Float32:
+    """Compute the seed image ``(height, width)`` float32; movie and mask as :func:`update_seed_image` takes them."""
     height, width, _ = movie.shape
-    result = np.zeros((height, width), np.float32) if image is None else image
-    update_seed_image(movie, inside, result, np.array([box or (0, height, 0, width)]))
-    return result
+    image = np.zeros((height, width), np.float32)
+    update_seed_image(movie, inside, image, np.array([(0, height, 0, width)]))
+    return image
 
 
 def update_seed_image(
     movie: Float32, inside: NDArray[np.bool_], image: Float32, boxes: NDArray[np.integer[Any]]
 ) -> None:
-    """Bring many parts of a seed image up to date at once, in place.
+    """Bring parts of a seed image up to date, in place.
 
     Parameters
     ----------
@@ -122,7 +100,7 @@ def update_seed_image(
     inside : numpy.ndarray
         ``(height, width)`` bool, the pixels that count.
     image : numpy.ndarray
-        ``(height, width)`` float32, on the host also where the movie is not.
+        ``(height, width)`` float32 in units of the noise, on the host also where the movie is not.
     boxes : numpy.ndarray
         ``(n, 4)`` integers ``row0, row1, column0, column1``; may overlap, reach over the border, or be empty.
     """

@@ -41,10 +41,7 @@ class Tile:
     @property
     def core_within(self) -> tuple[slice, slice]:
         """The core, counted from the corner of the tile's box."""
-        return (
-            slice(self.core_rows.start - self.rows.start, self.core_rows.stop - self.rows.start),
-            slice(self.core_columns.start - self.columns.start, self.core_columns.stop - self.columns.start),
-        )
+        return Tile(self.core_rows, self.core_columns, self.core_rows, self.core_columns).within(self)
 
     def holds(self, other: Tile) -> bool:
         """Whether another tile's box lies in this one's."""

@@ -100,7 +100,9 @@ def test_a_tile_is_prepared_and_read_again_where_its_movie_is(cuda: Any) -> None
         out[...] = cuda.asarray(movie)
 
     on_gpu.read_again(read)
-    np.testing.assert_allclose(to_host(on_gpu.movie), before, rtol=1e-6)  # a quiet pixel is scaled once instead of twice
+    np.testing.assert_allclose(
+        to_host(on_gpu.movie), before, rtol=1e-6
+    )  # a quiet pixel is scaled once instead of twice
 
 
 def test_sanitizers_find_nothing(sanitized_cuda: Any) -> None:

@@ -75,7 +75,9 @@ def solved_on(
     clock = StageClock(told.append, *devices)
     working, summary = ingest(movie, plan.tiles, 1, lambda *_: None)
     with working:
-        tiles, parts, correlation = solve_tiles(plan, working, summary, clock, lambda tile, _: to_host(tile.max(axis=2)))
+        tiles, parts, correlation = solve_tiles(
+            plan, working, summary, clock, lambda tile, _: to_host(tile.max(axis=2))
+        )
     baseline = np.full(SHAPE, np.nan, np.float32)
     for tile, part in zip(tiles, parts, strict=True):
         baseline[tile.core_rows, tile.core_columns] = part.baseline.reshape(tile.shape)[tile.core_within]
