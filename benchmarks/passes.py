@@ -203,12 +203,12 @@ def table(found: dict[str, Any]) -> str:
     ]
     seconds = sum(total.values()) * LARGE_BYTES / COPY_BYTES_PER_S
     sent = found["crossed"]
-    lines += [
-        "",
-        f"Counted at {found['size']} (height, width, frames, cells), {found['cells']} cells found. All of it at 512 x 512 "
-        f"x 10,000 and {COPY_BYTES_PER_S / 1e12:g} TB/s: {seconds:.2f} s. Copied to the device: {sent['to device']:.1f} "
-        f"averaged movies; back: {sent['to host']:.2f}.",
-    ]
+    facts = (
+        f"Counted at {found['size']} (height, width, frames, cells), {found['cells']} cells found. All of it at "
+        f"512 x 512 x 10,000 and {COPY_BYTES_PER_S / 1e12:g} TB/s: {seconds:.2f} s. Copied to the device: "
+        f"{sent['to device']:.1f} averaged movies; back: {sent['to host']:.2f}."
+    )
+    lines += ["", facts]
     return "\n".join(lines)
 
 
