@@ -54,9 +54,7 @@ def to_noise_units(movie: Any, inside: NDArray[np.bool_], baseline_quantile: flo
     return NoiseUnits(flat, baseline, noise, live.reshape(inside.shape))
 
 
-def whiten(
-    movie: Any, inside: NDArray[np.bool_], quantile: float
-) -> tuple[Float32, Float32, NDArray[np.bool_]]:
+def whiten(movie: Any, inside: NDArray[np.bool_], quantile: float) -> tuple[Float32, Float32, NDArray[np.bool_]]:
     """Take every pixel's level off and divide it by its noise, floored, in place; pixels that do not count are emptied.
 
     Parameters
