@@ -11,7 +11,7 @@ from scipy import sparse
 
 import gpucells
 from gpucells.model.cells import Cells
-from gpucells.model.components import Components, Rejected
+from gpucells.model.components import Components, FinalCells, Rejected
 from gpucells.model.provenance import StageCost
 from gpucells.postprocess.assemble import assemble, identity, provenance
 from gpucells.tiles.working_movie import Summary
@@ -24,7 +24,7 @@ def movie() -> Any:
     return gpucells.open_movie(frames, frame_rate_hz=8.0, pixel_size_um=1.5)
 
 
-def put_together(n_cells: int = 2, n_rejected: int = 1, baseline: float = 50.0) -> Cells:
+def put_together(n_cells: int = 2, n_rejected: int = 1, baseline: float = 50.0, **model: Any) -> Cells:
     found = footprints(SHAPE, [(5, 6), (12, 20), (15, 8)][: n_cells + n_rejected])
     dropped = Rejected(
         sparse.csr_array(found[n_cells:]), np.full((n_rejected, N_FRAMES // FACTOR), 7, np.float32),
@@ -38,9 +38,8 @@ def put_together(n_cells: int = 2, n_rejected: int = 1, baseline: float = 50.0) 
     images = [np.full(SHAPE, value, np.float32) for value in (1, 2, 3)]
     summary = Summary(*images, np.arange(SHAPE[0] * SHAPE[1]).reshape(SHAPE) % 2 == 0)
     traces = np.arange(n_cells * N_FRAMES, dtype=np.float32).reshape(n_cells, N_FRAMES)
-    return assemble(
-        movie(), components, traces, FACTOR, summary, np.full(SHAPE, 4, np.float32), "extract", {"extract": {"a": 1}}
-    )
+    correlation, final = np.full(SHAPE, 4, np.float32), FinalCells(components, traces, **model)
+    return assemble(movie(), final, FACTOR, summary, correlation, "extract", {"extract": {"a": 1}})
 
 
 def test_accepted_come_first_and_every_column_follows() -> None:
@@ -54,6 +53,23 @@ def test_accepted_come_first_and_every_column_follows() -> None:
     np.testing.assert_allclose(cells.centroids(), [(5, 6), (12, 20), (15, 8)], atol=1e-3)
     assert (cells.frame_rate_hz, cells.pixel_size_um, cells.method) == (8.0, 1.5, "extract")
     assert cells.settings == {"extract": {"a": 1}}
+
+
+def test_a_models_traces_are_the_accepted_cells_and_nothing_for_the_others() -> None:
+    lines = np.arange(2 * N_FRAMES, dtype=np.float32).reshape(2, N_FRAMES)
+    images = np.ones((3, SHAPE[0] * SHAPE[1]), np.float32)
+    cells = put_together(
+        denoised=lines, spikes=2 * lines, background_images=images, background_traces=lines[[0, 1, 1]],
+        quality={"ar_1": np.array([0.8, 0.9], np.float32)},
+    )  # fmt: skip
+    for got, wanted in ((cells.denoised, lines), (cells.spikes, 2 * lines)):
+        assert got is not None
+        np.testing.assert_array_equal(got[:2], wanted)
+        assert np.isnan(got[2]).all()
+    np.testing.assert_array_equal(cells.quality["ar_1"], np.array([0.8, 0.9, np.nan], np.float32))
+    assert cells.background_images is not None
+    assert cells.background_images.shape == (3, *SHAPE)
+    assert cells.background_traces is not None
 
 
 def test_f0_is_the_light_under_the_cell() -> None:

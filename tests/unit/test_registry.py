@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gpucells.errors import SettingsError
-from gpucells.methods.registry import METHOD_NAMES, find_method
+from gpucells.methods.registry import METHOD_NAMES, FieldModel, LowRankModel, find_method
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
@@ -17,24 +17,28 @@ def test_every_method_has_what_a_run_asks_of_it(name: str, preset: str) -> None:
     settings = method.settings(preset, {"downsample_time_by": 3})
     assert settings.downsample_time_by == 3
     assert settings.min_tau_after_downsampling > 0
-    assert settings.trace_output_option
     assert settings.model_dump()["downsample_time_by"] == 3
-    coarse, fine = method.background((20, 30), 4.0, settings)
+    assert callable(method.solve)
+    if isinstance(method.model, LowRankModel):
+        assert callable(method.model.final_updates)
+        assert callable(method.model.limit_cells)
+        return
+    coarse, fine = method.model.background((20, 30), 4.0, settings)
     for nodes in (coarse, fine):
         assert nodes.on(slice(0, 20), slice(10, 30)).images().shape[1] == 20 * 20
     assert coarse.at_nodes_of(fine).shape == tuple(n.on(slice(0, 1), slice(0, 1)).n_nodes for n in (coarse, fine))
-    assert callable(method.solve)
-    assert callable(method.trace_solver)
+    assert callable(method.model.trace_solver)
 
 
 def test_no_background_has_no_nodes() -> None:
     method = find_method("extract")
     settings = method.settings("two_photon", {"background": "none"})
-    for nodes in method.background((20, 30), 4.0, settings):
+    assert isinstance(method.model, FieldModel)
+    for nodes in method.model.background((20, 30), 4.0, settings):
         assert nodes.on(slice(0, 20), slice(0, 10)).images().shape == (0, 200)
 
 
-@pytest.mark.parametrize(("name", "hint"), [("extrct", "did you mean 'extract'"), ("zzz", "one of extract")])
+@pytest.mark.parametrize(("name", "hint"), [("extrct", "did you mean 'extract'"), ("zzz", "one of extract, cnmf")])
 def test_an_unknown_method_is_refused(name: str, hint: str) -> None:
     with pytest.raises(SettingsError, match=f"unknown method '{name}'") as caught:
         find_method(name)
