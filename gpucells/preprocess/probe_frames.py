@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from gpucells.ops.fold_frames import PixelSummary, fold_frames
+from gpucells.ops.row_blocks import each_block
+
 Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
@@ -16,6 +19,7 @@ FRAMES = 250  # averaged frames that are enough to tell spots from noise
 MOST_AVERAGED = 4  # frames averaged into one: still no longer than most transients
 SIDE = 128  # of the square that is looked at, after binning
 LIVELY = 6.0  # brightness of a pixel's best frame, in units of its noise, that noise alone does not reach
+PIXELS = 256  # whose traces are sorted or differenced at once: they and their temporaries stay in the cache
 NEAR = 9  # side of the neighbourhood whose mean is taken for background when the square is chosen, after binning
 
 
@@ -68,7 +72,7 @@ class ProbeFrames:
                     part, inside = average(block[:, rows, columns], self.inside[rows, columns], self.averaged, pitch)
                     remove_baseline(part, inside)
                     parts.append(part)
-                frames = np.concatenate(parts)
+                frames = parts[0] if len(parts) == 1 else np.concatenate(parts)
             else:
                 finer, mask, _ = self.binned(pitch // 2)
                 frames, inside = average(finer, mask, 1, 2)
@@ -132,15 +136,22 @@ def _sum_blocks(frame: Float32, pitch: int) -> Float32:
     return frame
 
 
+def pixels_first(frames: Float32) -> Float32:
+    """``(n_pixels, n_frames)`` of finite frames ``(n_frames, height, width)``."""
+    pixels = np.empty((frames[0].size, len(frames)), np.float32)
+    fold_frames(frames, 1, pixels, 0, PixelSummary.empty(len(pixels)))
+    return pixels
+
+
 def remove_baseline(frames: Float32, inside: Bool) -> None:
     """Take each pixel's median off; empty what is outside or not finite. In place."""
     if len(frames) == 0:
         return
     if np.isfinite(frames).all():
         # A sixth of the time of numpy.median over the first axis: samples that are compared lie side by side.
-        samples = np.ascontiguousarray(frames.reshape(len(frames), -1).T)
-        middle = len(frames) // 2
-        frames -= np.partition(samples, middle, axis=1)[:, middle].reshape(inside.shape)
+        samples, middle = pixels_first(frames), len(frames) // 2
+        each_block(samples, lambda some: samples[some].partition(middle, axis=1), PIXELS)
+        frames -= samples[:, middle].reshape(inside.shape)
     else:
         frames[~np.isfinite(frames)] = np.nan
         frames[:, np.isnan(frames).all(axis=0)] = 0
@@ -155,7 +166,7 @@ def _liveliness(frames: Float32, inside: Bool) -> NDArray[np.float64]:
     if len(frames) >= 3:
         local = frames - ndimage.uniform_filter(frames, (0, NEAR, NEAR))
         # Differences that are compared lie side by side: half of the time of numpy.median over the first axis.
-        steps = np.abs(np.diff(np.ascontiguousarray(local.reshape(len(local), -1).T), axis=1))
+        steps = np.abs(np.diff(pixels_first(local), axis=1))
         noise = np.median(steps, axis=1, overwrite_input=True).reshape(inside.shape)
         typical = float(np.median(noise[inside])) if inside.any() else 0.0
         best = local.max(axis=0) / np.maximum(noise, max(0.3 * typical, 1e-12))

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from gpucells.ops.difference_noise import difference_noise
+from gpucells.ops.fold_frames import PixelSummary, fold_frames
+from gpucells.ops.row_blocks import each_block
 from gpucells.ops.seed_fits import fit_seeds
 from gpucells.ops.seeds import pick_seeds
-from gpucells.preprocess.probe_frames import ProbeFrames
+from gpucells.preprocess.probe_frames import PIXELS, ProbeFrames
 from gpucells.preprocess.spatial_filter import SpatialFilter
 
 Float32 = NDArray[np.float32]
@@ -34,6 +36,7 @@ HIGHPASS, LOWPASS = 5.0, 2.0  # EXTRACT's band for finding (Inan et al. 2021)
 LOWEST_PEAK = 2.0  # of `Spots.peaks`: noise goes as far down as up, to about 1
 RANK = 3  # the frame, from the brightest and from the darkest, that counts: a cosmic ray is over by then
 FEWEST_FRAMES = 24  # whose noise can be known
+CHUNK = 64  # frames filtered at once
 THRESHOLD = 6.0  # of two frames together, in units of the noise: noise reaches 5.5 once in 10^7 samples
 KAPPA = 1.0  # of the robust fit, in units of the noise
 MAX_SEEDS = 60
@@ -115,8 +118,14 @@ def find_spots(probe: ProbeFrames, trial_px: float) -> Spots:
     images, seeds = np.zeros((0, 1, 1), np.float32), np.zeros((0, 2), np.int64)
     movie, live = _whitened(frames, inside, size)
     if movie.size:
-        score = np.where(live, (movie[..., 1:] + movie[..., :-1]).max(axis=2) / np.float32(2**0.5), 0)
-        seeds = pick_seeds(score.astype(np.float32), THRESHOLD, 1, max(1, round(0.75 * size)))[:MAX_SEEDS]
+        score = np.empty(live.shape, np.float32)
+
+        def rate(some: slice) -> None:
+            score[some] = (movie[some, :, 1:] + movie[some, :, :-1]).max(axis=2) / np.float32(2**0.5)
+
+        each_block(score, rate, max(1, PIXELS // max(1, live.shape[1])))
+        score[~live] = 0
+        seeds = pick_seeds(score, THRESHOLD, 1, max(1, round(0.75 * size)))[:MAX_SEEDS]
     if len(seeds):
         fits = fit_seeds(movie, live, seeds, half, KAPPA)
         fitted = np.flatnonzero((fits.areas > 0) & (fits.images.max(axis=(1, 2)) > LEVEL))
@@ -138,9 +147,17 @@ def _whitened(frames: Float32, inside: Bool, size: float) -> tuple[Float32, Bool
     n_frames, height, width = frames.shape
     if n_frames < FEWEST_FRAMES or not inside.any():
         return np.zeros((height, width, 0), np.float32), inside
-    filtered = SpatialFilter(height, width, size / 2, HIGHPASS, LOWPASS).apply(frames)
-    movie = np.ascontiguousarray(filtered.transpose(1, 2, 0))
-    noise = difference_noise(movie[..., :NOISE_FRAMES])
+    smoother = SpatialFilter(height, width, size / 2, HIGHPASS, LOWPASS)
+    pixels, seen = np.empty((height * width, n_frames), np.float32), PixelSummary.empty(height * width)
+    for first in range(0, n_frames, CHUNK):  # no filtered copy of all frames
+        fold_frames(smoother.apply(frames[first : first + CHUNK]), 1, pixels, first, seen)
+    movie = pixels.reshape(height, width, n_frames)
+    noise = np.empty((height, width), np.float32)
+
+    def measure(some: slice) -> None:
+        noise[some] = difference_noise(movie[some, :, :NOISE_FRAMES])
+
+    each_block(noise, measure, max(1, PIXELS // max(1, width)))
     live = inside & (noise > 0)
     if not live.any():
         return np.zeros((height, width, 0), np.float32), live

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from gpucells.model.movie import Movie
 from gpucells.ops.difference_noise import ENOUGH, difference_noise
 from gpucells.ops.fold_frames import PixelSummary, fold_frames
-from gpucells.ops.row_blocks import ROWS, each_block
+from gpucells.ops.row_blocks import each_block
+from gpucells.preprocess.probe_frames import PIXELS
 from gpucells.tiles.frames import probe
 
 Float32 = NDArray[np.float32]
@@ -66,7 +67,7 @@ def look_at(movie: Movie, fewest_frames: int) -> Look:
         varies[some] = (highest > lowest).reshape(part.shape[1:])
         noise[some] = difference_noise(pixels, ENOUGH).reshape(part.shape[1:])
 
-    each_block(noise, measure, max(1, ROWS // max(1, shape[1])))
+    each_block(noise, measure, max(1, PIXELS // max(1, shape[1])))
     if broken:
         frames = np.nan_to_num(frames, nan=0.0, posinf=0.0, neginf=0.0)
     return Look(frames, starts[:-1], varies, noise)
