@@ -161,7 +161,7 @@ def test_unknown_names_are_refused(simulated) -> None:
     movie = gpucells.open_movie(simulated.movie)
     run = RunSettings.from_values({})
     with pytest.raises(SettingsError, match="unknown method"):
-        make_plan(movie, "cnmf", run, {})
+        make_plan(movie, "cmnf", run, {})
     with pytest.raises(SettingsError, match="unknown setting 'max_itr'"):
         make_plan(movie, "extract", run, {"max_itr": 3})
     with pytest.raises(DeviceError):

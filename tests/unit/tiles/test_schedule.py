@@ -34,7 +34,7 @@ class Mean:
     went_on: ClassVar[list[int]] = []  # devices that were not stopped within their tile
 
     def __init__(self, cupy: Any, method: Any, n_devices: int) -> None:
-        self.cupy, self.background = cupy, method.background
+        self.cupy, self.model = cupy, method.model
         self.title = method.title
         self.began = threading.Barrier(n_devices)
         self.begun: set[int] = set()
