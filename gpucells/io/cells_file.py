@@ -59,6 +59,11 @@ class Entry:
     meaning: str
 
 
+_DENOISED = "traces by the method's model, where it has one; NaN for rejected cells and at frames that the movie lacks"
+_SPIKES = "activity by the method's model, where it has one: 1 makes the denoised trace jump by 1; NaN as there"
+_IMAGES = "images of the background, where it is a few, in the movie's units; of CNMF the first is the baseline"
+_IN_TIME = "their traces; that of the baseline is 1; NaN at frames that the movie lacks"
+
 LAYOUT = (
     Entry("/@format", "string", "scalar", True, "always `gpucells.cells`"),
     Entry("/@version", "int64", "scalar", True, "version of this layout; readers refuse a newer one"),
@@ -95,10 +100,10 @@ LAYOUT = (
     Entry("/accepted@meaning", "string", "scalar", True, "says the same inside the file"),
     Entry("/rejection", "string", "(n_cells,)", True, "why a cell was rejected; empty for an accepted one"),
     Entry("/quality/<name>", "float32", "(n_cells,)", False, "one dataset a quality measure, such as `snr`"),
-    Entry("/denoised", "float32", "(n_cells, n_frames)", False, "traces by the method's model, where it has one"),
-    Entry("/spikes", "float32", "(n_cells, n_frames)", False, "activity by the method's model, where it has one"),
-    Entry("/background/images", "float32", "(n_background, height, width)", False, "images of the background"),
-    Entry("/background/traces", "float32", "(n_background, n_frames)", False, "their traces"),
+    Entry("/denoised", "float32", "(n_cells, n_frames)", False, _DENOISED),
+    Entry("/spikes", "float32", "(n_cells, n_frames)", False, _SPIKES),
+    Entry("/background/images", "float32", "(n_background, height, width)", False, _IMAGES),
+    Entry("/background/traces", "float32", "(n_background, n_frames)", False, _IN_TIME),
     Entry(
         "/summary_images/<name>",
         "float32",
