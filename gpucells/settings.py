@@ -8,8 +8,9 @@ come from that declaration.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import Any, Literal, Self, get_args, get_origin
+from collections.abc import Iterable, Sequence
+from types import UnionType
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -45,7 +46,10 @@ class Settings(BaseModel):
     @classmethod
     def _explain(cls, error: ValidationError) -> tuple[str, str]:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or cls.__name__
+        if not first["loc"]:  # settings that do not go together
+            what, _, mend = first["msg"].removeprefix("Value error, ").partition(": ")
+            return what, mend
+        name = str(first["loc"][0])
         if first["type"] == "extra_forbidden":
             return f"unknown setting {name!r}", nearest(name, cls.model_fields) or "see gpucells extract --help"
         field = cls.model_fields.get(name)
@@ -67,13 +71,28 @@ class Settings(BaseModel):
 
 
 def _range(field: FieldInfo) -> str:
-    if get_origin(field.annotation) is Literal:
-        return ", ".join(f"`{value}`" for value in get_args(field.annotation))
-    if field.annotation is bool:
-        return "`True`, `False`"
+    return ", ".join(_values(field.annotation, field.metadata))
+
+
+def _values(annotation: Any, metadata: Sequence[Any]) -> list[str]:
+    """Say what values of a type may be."""
+    if get_origin(annotation) is Annotated:
+        annotation, *more = get_args(annotation)
+        inner = [m for part in more for m in (part.metadata if isinstance(part, FieldInfo) else [part])]
+        return _values(annotation, [*metadata, *inner])
+    if get_origin(annotation) is Literal:
+        return [f"`{value}`" for value in get_args(annotation)]
+    if annotation is bool:
+        return ["`True`", "`False`"]
+    if get_origin(annotation) in (Union, UnionType):
+        parts = [_values(part, []) for part in get_args(annotation)]
+        return [*_limits(metadata), *(value for part in parts for value in part)]
+    return _limits(metadata)
+
+
+def _limits(metadata: Sequence[Any]) -> list[str]:
     signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
-    limits = [f"{sign} {getattr(m, key):g}" for m in field.metadata for key, sign in signs.items() if hasattr(m, key)]
-    return ", ".join(limits)
+    return [f"{sign} {getattr(m, key):g}" for m in metadata for key, sign in signs.items() if hasattr(m, key)]
 
 
 Preset = Literal["one_photon", "two_photon"]

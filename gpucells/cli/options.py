@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from gpucells.methods.registry import METHOD_NAMES
 from gpucells.progress import SinkName
 from gpucells.settings import Preset, RunSettings
 
@@ -28,7 +29,7 @@ def _option(*names: str, text: str, panel: str, **kwargs: Any) -> Any:
 Movies = Annotated[list[Path], typer.Argument(help="file, folder, or files that follow each other in time")]
 CellsFile = Annotated[Path, typer.Argument(help="file of cells")]
 
-Method = Annotated[str, _option(text="published method", panel=_RUN)]
+Method = Annotated[str, _option(text=f"published method: {' or '.join(METHOD_NAMES)}", panel=_RUN)]
 PresetName = Annotated[Preset | None, _setting("preset")]
 CellDiameter = Annotated[float | None, _setting("cell_diameter_px")]
 Assignments = Annotated[

@@ -50,7 +50,6 @@ def assemble(
     baseline = components.baseline
     mass = np.maximum(np.asarray(footprints.sum(axis=1), np.float32).ravel(), 1e-12)
     f0 = np.asarray(footprints @ baseline / mass, np.float32)
-    background = components.gain.reshape(shape)
     return Cells(
         footprints=footprints,
         traces=np.concatenate([traces, stretch(rejected.traces, factor, movie.n_frames)]).astype(np.float32),
@@ -69,9 +68,9 @@ def assemble(
             "max": summary.maximum,
             "correlation": correlation,
             "noise": components.noise.reshape(shape) * np.float32(np.sqrt(factor)),
-            "background_gain": background,
             "inside": summary.inside.astype(np.float32),
-        },
+        }
+        | ({"background_gain": components.gain.reshape(shape)} if components.background_images is None else {}),
         frame_rate_hz=movie.frame_rate_hz,
         pixel_size_um=movie.pixel_size_um,
         method=method,

@@ -82,8 +82,8 @@ def _join_low_rank(
     for tile, part in zip(tiles, parts, strict=True):
         assert part.background_images is not None
         assert part.background_traces is not None
-        images = part.background_images.reshape(-1, *tile.shape)[:, *tile.core_within]
-        cores.append(images.reshape(len(images), -1))
+        images = part.background_images.reshape(len(part.background_traces), *tile.shape)[:, *tile.core_within]
+        cores.append(images.reshape(len(images), images.shape[1] * images.shape[2]))
         traces.append(part.background_traces)
     if len(tiles) == 1:  # as the tile has it
         return cores[0], traces[0]
@@ -92,7 +92,7 @@ def _join_low_rank(
     for tile, core in zip(tiles, joined, strict=True):
         box = whole[:, tile.core_rows, tile.core_columns]
         box[...] = core.reshape(box.shape)
-    return whole.reshape(len(common), -1), common
+    return whole.reshape(len(common), image_shape[0] * image_shape[1]), common
 
 
 def _join_found(

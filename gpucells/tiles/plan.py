@@ -137,7 +137,7 @@ class Plan:
             f"cells       {2 * self.radius_px:.1f} px across",
             f"averaging   {self.factor} frames into one: {averaged} frames while cells are found and refined",
             f"tiles       {cut}; the largest {largest:,} pixels, {int(largest * averaged * BYTES_PER_SAMPLE):,} bytes",
-            f"traces      at full rate, in blocks of about {BLOCK_BYTES:,} bytes, two passes at most",
+            f"traces      at full rate, in blocks of about {BLOCK_BYTES:,} bytes, three passes at most",
             f"memory      {self.budget_bytes:,} bytes at most",
             *self._device_lines(largest, averaged),
             *(f"warning     {warning}" for warning in self.warnings),

@@ -9,10 +9,10 @@ import numpy as np
 from scipy import sparse
 
 from gpucells.candidates.find import find_in_residual
-from gpucells.errors import SettingsError
 from gpucells.methods.cnmf.initialise_nmf import compressed_nmf, graph_nmf, sparse_nmf
 from gpucells.methods.cnmf.state import State
 from gpucells.ops.residual import subtract_components
+from gpucells.preprocess.noise_units import scaled
 
 FACTORISATIONS: dict[str, Callable[..., tuple[sparse.csr_array, Any]]] = {
     "sparse_nmf": sparse_nmf,
@@ -40,22 +40,19 @@ def find(
     scipy.sparse.csr_array
         ``(n_cells, n_pixels)`` with maximum 1.
 
-    Raises
-    ------
-    SettingsError
-        A factorisation without a number of cells, which only greedy_roi finds by itself.
     """
     if state.settings.init == "greedy_roi":
         return _greedy(state, report, read_again)
-    if state.settings.n_cells == "auto":
-        raise SettingsError(
-            f"init = {state.settings.init!r} with n_cells = 'auto'",
-            "a factorisation is told how many components it has: set n_cells, or init='greedy_roi'",
-        )
     report("find cells", 0, 0, "cells")
     factorise = FACTORISATIONS[state.settings.init]
     footprints, _ = factorise(state.units.movie, state.image_shape, state.settings.n_cells)
-    return footprints
+    return with_maximum_1(scaled(footprints, state.units.noise))
+
+
+def with_maximum_1(footprints: sparse.csr_array) -> sparse.csr_array:
+    """Scale every footprint that has a pixel to maximum 1."""
+    peak = np.maximum(footprints.max(axis=1).toarray().ravel(), 1e-30)
+    return sparse.csr_array(sparse.diags_array(1 / peak) @ footprints, dtype=np.float32)
 
 
 def _greedy(

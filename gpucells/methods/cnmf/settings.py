@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gpucells.candidates.settings import CandidateSettings
 from gpucells.settings import Preset
@@ -18,12 +18,12 @@ Init = Literal["greedy_roi", "sparse_nmf", "graph_nmf", "compressed_nmf"]
 class CnmfSettings(CandidateSettings):
     """Settings of CNMF; lengths are in units of the cell radius unless their name says otherwise."""
 
-    n_cells: int | Literal["auto"] = Field(
+    n_cells: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto",
         description="the most cells that are accepted, the brightest ones; auto: as many as stand out of the noise",
     )
     init: Init = Field("greedy_roi", description="how cells are looked for; greedy_roi finds their number by itself")
-    n_background: int | Literal["auto"] = Field(
+    n_background: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="global background components; auto: as many as are smooth and stand out of the noise"
     )
     max_iter: int = Field(4, ge=1, le=50, description="rounds of traces, judgement and footprints")
@@ -60,6 +60,16 @@ class CnmfSettings(CandidateSettings):
         le=1.0,
         description="least correlation of a footprint with the movie at the cell's own events, everything else off",
     )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.s_min is not None and self.deconvolution_penalty is not None:
+            raise ValueError("a smallest spike and a penalty exclude each other: give s_min or deconvolution_penalty")
+        if self.optimize_g and self.ar_order != 1:
+            raise ValueError(f"optimize_g fits one decay: it needs ar_order = 1, not {self.ar_order}")
+        if self.init != "greedy_roi" and self.n_cells == "auto":
+            raise ValueError(f"{self.init} is told how many cells there are at most: set n_cells, or init='greedy_roi'")
+        return self
 
     @classmethod
     def for_preset(cls, preset: Preset, values: dict[str, Any]) -> Self:

@@ -110,13 +110,14 @@ def _fit_background(state: State, n_sweeps: int) -> None:
 
     The bound keeps a cell from following the background down: footprints that cover the image would share it out.
     """
-    state.traces, state.field = LeastSquares.of(state).solve(state.traces, state.field, 0.0, n_sweeps)
+    begin = np.maximum(state.traces, 0)
+    state.traces, state.field = LeastSquares.of(state).solve(begin, state.field, 0.0, n_sweeps)
     state.update_background()
 
 
-def _settle(state: State, n_sweeps: int, lower: float = -np.inf) -> None:
-    """Solve traces on top of the background."""
-    state.traces, _ = LeastSquares.of_cells(state).solve(state.traces, state.field[:0], lower, n_sweeps)
+def _settle(state: State, n_sweeps: int) -> None:
+    """Solve traces on top of the background, without a bound."""
+    state.traces, _ = LeastSquares.of_cells(state).solve(state.traces, state.field[:0], -np.inf, n_sweeps)
 
 
 def _settle_all(state: State, n_sweeps: int) -> None:
@@ -125,7 +126,7 @@ def _settle_all(state: State, n_sweeps: int) -> None:
 
 
 def _drop_and_merge(state: State, strictness: float) -> None:
-    """Judge candidates by traces without a bound; the traces that are left are above their baseline again."""
+    """Judge candidates by traces without a bound, and solve those of the ones that are left."""
     _settle(state, NEXT)
     _drop(state, _judge(state, strictness))
     n_cells = len(state.traces)
@@ -134,8 +135,7 @@ def _drop_and_merge(state: State, strictness: float) -> None:
     )
     if len(traces) < n_cells:
         state.set_cells(footprints, traces)
-    state.traces = np.maximum(state.traces, 0)
-    _settle(state, NEXT, 0.0)
+    _settle(state, NEXT)
 
 
 def _fit_footprints(state: State) -> None:

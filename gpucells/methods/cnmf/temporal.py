@@ -87,6 +87,5 @@ def deconvolved(traces: Float32, settings: CnmfSettings) -> Deconvolved:
     return deconvolve(
         traces, settings.ar_order, baseline_nonnegative=settings.baseline_nonnegative,
         penalty=settings.deconvolution_penalty, s_min=settings.s_min,
-        optimize_g=settings.optimize_g if settings.ar_order == 1 else 0, lags=settings.decay_lags,
-        fudge=settings.decay_fudge,
+        optimize_g=settings.optimize_g, lags=settings.decay_lags, fudge=settings.decay_fudge,
     )  # fmt: skip
