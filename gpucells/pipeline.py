@@ -21,7 +21,7 @@ from gpucells.postprocess.join import join_tiles
 from gpucells.progress import ProgressSink, silent
 from gpucells.settings import RunSettings
 from gpucells.tiles.finish import finish
-from gpucells.tiles.given_footprints import take_footprints
+from gpucells.tiles.given_footprints import Seeds, take_footprints
 from gpucells.tiles.lost_frames import read_movie
 from gpucells.tiles.plan import Plan, make_plan
 from gpucells.tiles.schedule import solve_tiles, whole_image_nodes
@@ -51,7 +51,8 @@ def extract_cells(
     progress : ProgressSink
         Told of every step.
     init : Cells, sparse array, or array, optional
-        Footprints to refine instead of finding cells, as :func:`apply_footprints` takes them.
+        Footprints to refine instead of finding cells, as :func:`apply_footprints` takes them; or seeds, ``(n, 2)``
+        points (row, column) in px, each a disc as wide as a cell to begin with.
     **run_overrides
         Fields of :class:`gpucells.settings.RunSettings`, such as ``preset="one_photon"``, ``cell_diameter_px=12``.
 
@@ -122,6 +123,7 @@ def _run(
     given, run = take_footprints(footprints, (movie.height, movie.width), run)
     reading = read_movie(movie, method, run, values, clock)
     plan, clock.devices = reading.plan, reading.plan.devices
+    given = given.footprints(plan.radius_px) if isinstance(given, Seeds) else given
     for warning in reading.warnings:
         log.warning(warning)
     with reading.working:

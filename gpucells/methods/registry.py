@@ -111,12 +111,12 @@ class LowRankModel:
     ----------
     final_updates : callable
         Of the components of the whole image.
-    limit_cells : callable
-        Components with no more cells than a setting allows.
+    order_cells : callable
+        Components with the brightest cells first, and no more of them than the settings allow.
     """
 
     final_updates: Callable[..., FinalUpdates]
-    limit_cells: Callable[..., Components]
+    order_cells: Callable[..., Components]
 
 
 @dataclass(frozen=True)
@@ -153,11 +153,11 @@ def _extract() -> Method:
 
 
 def _cnmf() -> Method:
-    from gpucells.methods.cnmf.final import FinalUpdates, limit_cells
+    from gpucells.methods.cnmf.final import FinalUpdates, order_cells
     from gpucells.methods.cnmf.settings import CnmfSettings
     from gpucells.methods.cnmf.solve import solve
 
-    model = LowRankModel(FinalUpdates, limit_cells)
+    model = LowRankModel(FinalUpdates, order_cells)
     return Method("cnmf", "CNMF (Pnevmatikakis et al. 2016)", CnmfSettings.for_preset, solve, model)
 
 

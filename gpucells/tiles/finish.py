@@ -57,7 +57,7 @@ def _final_updates(
     report: Callable[[float, float], None],
 ) -> FinalCells:  # fmt: skip
     if not hold:
-        components = model.limit_cells(components, plan.settings)
+        components = model.order_cells(components, plan.settings)
     assert components.background_traces is not None
     start = replace(
         components,

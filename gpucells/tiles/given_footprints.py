@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +19,75 @@ from gpucells.tiles.grid import Tile
 BROAD = 0.2  # share of a footprint's maximum above which a pixel counts for its width
 
 
-def take_footprints(
-    given: Any, image_shape: tuple[int, int], run: RunSettings
-) -> tuple[sparse.csr_array | None, RunSettings]:
-    """Check footprints, where there are any; take the cell diameter from them where the run has none.
+@dataclass(frozen=True)
+class Seeds:
+    """Points where cells are, instead of their footprints.
 
     Parameters
     ----------
-    given, image_shape
-        As in :func:`check_footprints`, or None.
+    points : numpy.ndarray
+        ``(n_cells, 2)`` (row, column) in px.
+    image_shape : tuple of int
+        ``(height, width)``.
+    """
+
+    points: NDArray[np.float64]
+    image_shape: tuple[int, int]
+
+    def footprints(self, radius_px: float) -> sparse.csr_array:
+        """Put a disc of this radius at every point; ``(n_cells, n_pixels)`` float32."""
+        reach = int(np.ceil(radius_px))
+        shift = np.arange(-reach, reach + 1)
+        row, column = (self.points[:, axis, None].round().astype(int) + shift for axis in (0, 1))
+        distance = np.hypot((row - self.points[:, :1])[:, :, None], (column - self.points[:, 1:])[:, None, :])
+        height, width = self.image_shape
+        there = (distance <= max(radius_px, 0.75)) & ((row >= 0) & (row < height))[:, :, None]
+        there &= ((column >= 0) & (column < width))[:, None, :]
+        cell, i, j = np.nonzero(there)
+        entries = np.ones(len(cell), np.float32), (cell, row[cell, i] * width + column[cell, j])
+        return sparse.csr_array(entries, shape=(len(self.points), height * width))
+
+
+def take_footprints(
+    given: Any, image_shape: tuple[int, int], run: RunSettings
+) -> tuple[sparse.csr_array | Seeds | None, RunSettings]:
+    """Check footprints or seeds, where there are any; take the cell diameter from footprints where the run has none.
+
+    Parameters
+    ----------
+    given
+        As in :func:`check_footprints`; ``(n_cells, 2)`` points (row, column); or None.
+    image_shape : tuple of int
+        ``(height, width)`` of the movie.
     run : RunSettings
         Of the run.
+
+    Raises
+    ------
+    InputError
+        As :func:`check_footprints`; a point lies outside the image.
     """
     if given is None:
         return None, run
+    if not isinstance(given, Cells | str | Path) and not sparse.issparse(given):
+        points = np.asarray(given)
+        if points.ndim == 2 and points.shape[1] == 2 != image_shape[0] * image_shape[1]:
+            return _check_seeds(points, image_shape), run
     footprints = check_footprints(given, image_shape)
     return footprints, run.changed(cell_diameter_px=run.cell_diameter_px or typical_diameter_px(footprints))
+
+
+def _check_seeds(points: NDArray[Any], image_shape: tuple[int, int]) -> Seeds:
+    seeds = points.astype(np.float64)
+    outside = np.flatnonzero(~((seeds > -0.5) & (seeds < np.array(image_shape) - 0.5)).all(axis=1))
+    if len(outside):
+        row, column = seeds[outside[0]]
+        raise InputError(
+            f"seed {outside[0]} at row {row:g}, column {column:g} lies outside the image of {image_shape[0]} x "
+            f"{image_shape[1]} px",
+            "give (row, column) in pixels, counted from 0",
+        )
+    return Seeds(seeds, image_shape)
 
 
 def check_footprints(given: Any, image_shape: tuple[int, int]) -> sparse.csr_array:

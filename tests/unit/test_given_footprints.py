@@ -16,7 +16,9 @@ from gpucells.cli import main
 from gpucells.errors import InputError
 from gpucells.io.cells_file import load_cells, save_cells
 from gpucells.model.cells import Cells
-from gpucells.tiles.given_footprints import check_footprints, of_tile, typical_diameter_px
+from gpucells.postprocess.pairing import footprint_cosine
+from gpucells.settings import RunSettings
+from gpucells.tiles.given_footprints import Seeds, check_footprints, of_tile, take_footprints, typical_diameter_px
 from gpucells.tiles.grid import BYTES_PER_SAMPLE, Tile
 
 SHAPE, N_FRAMES = (40, 56), 200
@@ -169,3 +171,30 @@ def test_command_line(tmp_path: Path, applied: Cells) -> None:
     code = main(["extract", str(tmp_path / "movie.npy"), "--footprints", str(tmp_path / "known.h5"), "-o", str(target)])
     assert code == 0
     np.testing.assert_allclose(load_cells(target).traces, applied.traces, atol=1e-4)
+
+
+def test_seeds_are_discs_cut_by_the_border() -> None:
+    seeds, run = take_footprints(np.array([[10, 20], [0, 55.2]]), SHAPE, RunSettings.from_values({}))
+    assert isinstance(seeds, Seeds)
+    assert run.cell_diameter_px is None
+    images = seeds.footprints(3.0).toarray().reshape(-1, *SHAPE)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    for image, (row, column) in zip(images, [(10, 20), (0, 55.2)], strict=True):
+        np.testing.assert_array_equal(image > 0, np.hypot(y - row, x - column) <= 3)
+    assert seeds.footprints(0.1).sum() == 2  # at least the pixel itself
+
+
+@pytest.mark.parametrize("point", [(-1, 3), (3, 56), (np.nan, 2)])
+def test_a_seed_outside_the_image_is_refused(point: tuple[float, float]) -> None:
+    with pytest.raises(InputError, match="seed 1 at row"):
+        take_footprints([(2, 2), point], SHAPE, RunSettings.from_values({}))
+
+
+@pytest.mark.parametrize("method", ["extract", "cnmf"])
+def test_cells_are_refined_from_seeds(method: str) -> None:
+    movie, images, _ = planted()
+    cells = gpucells.extract_cells(movie, method=method, init=CENTRES, frame_rate_hz=10.0, cell_diameter_px=8)
+    found = cells.accepted_only()
+    cosine = footprint_cosine(found.footprints, images).toarray()
+    assert cells.n_cells == len(CENTRES)
+    assert (cosine.max(axis=0) > 0.8).sum() >= 4

@@ -21,7 +21,7 @@ def test_every_method_has_what_a_run_asks_of_it(name: str, preset: str) -> None:
     assert callable(method.solve)
     if isinstance(method.model, LowRankModel):
         assert callable(method.model.final_updates)
-        assert callable(method.model.limit_cells)
+        assert callable(method.model.order_cells)
         return
     coarse, fine = method.model.background((20, 30), 4.0, settings)
     for nodes in (coarse, fine):

@@ -160,8 +160,8 @@ class FinalUpdates:
         )  # fmt: skip
 
 
-def limit_cells(components: Components, settings: CnmfSettings) -> Components:
-    """Reject all but the brightest cells where the settings say how many there may be.
+def order_cells(components: Components, settings: CnmfSettings) -> Components:
+    """Put the brightest cells first; reject the last ones where the settings say how many there may be.
 
     Parameters
     ----------
@@ -170,12 +170,18 @@ def limit_cells(components: Components, settings: CnmfSettings) -> Components:
     settings : CnmfSettings
         Of the run.
     """
-    n_cells, most = components.footprints.shape[0], settings.n_cells
-    if most == "auto" or n_cells <= most:
-        return components
     whitened = scaled(components.footprints, np.float32(1) / components.noise)
     light = np.sqrt(np.asarray(whitened.multiply(whitened).sum(axis=1)).ravel())
-    strength = light * (components.traces.max(axis=1) - np.median(components.traces, axis=1))
-    stay = np.zeros(n_cells, bool)
-    stay[np.argsort(-strength, kind="stable")[:most]] = True
-    return components.refused(~stay, f"dimmer than n_cells = {most} others")
+    peak = components.traces.max(axis=1, initial=0) - np.median(components.traces, axis=1)
+    order = np.argsort(-light * peak, kind="stable")
+    ordered = replace(
+        components,
+        footprints=sparse.csr_array(components.footprints[order]),
+        traces=components.traces[order],
+        quality={name: column[order] for name, column in components.quality.items()},
+    )
+    if settings.n_cells == "auto" or len(order) <= settings.n_cells:
+        return ordered
+    return ordered.refused(
+        np.arange(len(order)) >= settings.n_cells, f"dimmer than n_cells = {settings.n_cells} others"
+    )
