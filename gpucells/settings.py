@@ -47,8 +47,8 @@ class Settings(BaseModel):
     def _explain(cls, error: ValidationError) -> tuple[str, str]:
         first = error.errors()[0]
         if not first["loc"]:  # settings that do not go together
-            what, _, mend = first["msg"].removeprefix("Value error, ").partition(": ")
-            return what, mend
+            theirs = first["ctx"]["error"]
+            return theirs.message, theirs.hint
         name = str(first["loc"][0])
         if first["type"] == "extra_forbidden":
             return f"unknown setting {name!r}", nearest(name, cls.model_fields) or "see gpucells extract --help"

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from gpucells.candidates.settings import CandidateSettings
+from gpucells.errors import SettingsError
 from gpucells.settings import Preset
 
 Init = Literal["greedy_roi", "sparse_nmf", "graph_nmf", "compressed_nmf"]
@@ -64,11 +65,19 @@ class CnmfSettings(CandidateSettings):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         if self.s_min is not None and self.deconvolution_penalty is not None:
-            raise ValueError("a smallest spike and a penalty exclude each other: give s_min or deconvolution_penalty")
+            raise SettingsError(
+                f"s_min = {self.s_min} and deconvolution_penalty = {self.deconvolution_penalty} exclude each other",
+                "give one of them, or none",
+            )
         if self.optimize_g and self.ar_order != 1:
-            raise ValueError(f"optimize_g fits one decay: it needs ar_order = 1, not {self.ar_order}")
+            raise SettingsError(
+                f"optimize_g = {self.optimize_g} with ar_order = {self.ar_order}", "it fits one decay: ar_order = 1"
+            )
         if self.init != "greedy_roi" and self.n_cells == "auto":
-            raise ValueError(f"{self.init} is told how many cells there are at most: set n_cells, or init='greedy_roi'")
+            raise SettingsError(
+                f"init = {self.init!r} with n_cells = 'auto'",
+                "a factorisation is told how many cells there are at most: set n_cells, or init='greedy_roi'",
+            )
         return self
 
     @classmethod
