@@ -3,10 +3,11 @@ r"""The spatial update: footprints and background images for given traces.
 Every pixel is a problem of its own: with :math:`x` the traces of the cells whose support holds the pixel and of the
 background, all with mean 0,
 
-.. math:: \min_w \tfrac12 \lVert y - \textstyle\sum_k w_k x_k \rVert^2 + \lambda \sum_k \lVert x_k \rVert w_k, \qquad
-          w_k \ge 0 \text{ for cells,}
+.. math:: \min_w \tfrac12 \lVert y - \textstyle\sum_k w_k x_k \rVert^2
+          + \lambda \sum_k \lVert \tilde x_k \rVert w_k, \qquad w_k \ge 0 \text{ for cells,}
 
-in units of the noise, so that :math:`1 / \lVert x_k \rVert` is the standard error of :math:`w_k` alone. It depends on
+in units of the noise. The background is free, so it is eliminated first: :math:`\tilde x` is what of :math:`x` is
+orthogonal to it, and :math:`1 / \lVert \tilde x_k \rVert` the standard error of :math:`w_k` beside it. All depends on
 the movie through :math:`YX^\top` on the supports; coordinate descent solves all pixels
 (:mod:`gpucells.ops.masked_lasso`).
 """
@@ -68,38 +69,25 @@ def update_footprints(
         ``(n_background, n_pixels)`` in units of the noise.
     """
     start = windows.start()
-    n_cells, n_background = start.shape[0], len(image_products)
+    n_cells, n_pixels = start.shape
     gram = traces.astype(np.float64) @ traces.T.astype(np.float64)
-    norms = np.sqrt(np.diag(gram))
-    # Where there is no cell, the background's images are what least squares make them, without a search.
-    images = _alone(gram[n_cells:, n_cells:], image_products)
-    covered, place = np.unique(start.indices, return_inverse=True)
-    indptr = np.concatenate([start.indptr, start.indptr[-1] + len(covered) * np.arange(1, n_background + 1)])
-    pixels = np.concatenate([place, np.tile(np.arange(len(covered)), n_background)])
-    every = np.concatenate([products, image_products[:, covered].ravel()])
-    begin = np.concatenate([start.data, images[:, covered].ravel()])
-    is_cell = np.arange(n_cells + n_background) < n_cells
-    lower = np.where(is_cell, 0, -np.inf)
+    # Background images have no sign to keep, so they are eliminated: what is left of a product is orthogonal to them.
+    inverse = linalg.pinvh(gram[n_cells:, n_cells:]) if len(image_products) else np.zeros((0, 0))
+    share = inverse @ gram[n_cells:, :n_cells]  # of each cell's trace that the background's can take
+    own_gram = gram[:n_cells, :n_cells] - gram[:n_cells, n_cells:] @ share
+    of_cell = np.repeat(np.arange(n_cells), np.diff(start.indptr))
+    own = products - np.einsum("be,be->e", share[:, of_cell], image_products[:, start.indices])
+    norms = np.sqrt(np.maximum(np.diag(own_gram), 0))
     if settings.spatial_solver == "nnls_l0":
-        limit = np.full(len(covered), RSS * traces.shape[1])
-        solved = nnls_l0(
-            every, gram, energy[covered], limit, indptr, pixels, start=begin, lower=lower, removable=is_cell,
-            tolerance=TOLERANCE,
-        )  # fmt: skip
+        left = energy - np.einsum("bp,bp->p", image_products, inverse @ image_products)
+        limit = np.full(n_pixels, RSS * traces.shape[1])
+        solved = nnls_l0(own, own_gram, left, limit, start.indptr, start.indices, start=start.data, tolerance=TOLERANCE)
     else:
-        penalty = np.full(len(covered), settings.spatial_penalty)
+        penalty = np.full(n_pixels, settings.spatial_penalty)
         solved = masked_lasso(
-            every, gram, penalty, indptr, pixels, start=begin, lower=lower, weight=np.where(is_cell, norms, 0),
-            tolerance=TOLERANCE,
-        )  # fmt: skip
-    start.data = solved[: len(start.data)]
-    images[:, covered] = solved[len(start.data) :].reshape(n_background, len(covered))
-    footprints, scale = windows.finish(start, norms[:n_cells].astype(np.float32), radius_px, settings, n_background > 0)
+            own, own_gram, penalty, start.indptr, start.indices, start=start.data, weight=norms, tolerance=TOLERANCE
+        )
+    start.data = solved
+    images = np.asarray(inverse @ image_products - (start.T @ share.T).T, np.float32)
+    footprints, scale = windows.finish(start, norms.astype(np.float32), radius_px, settings, len(images) > 0)
     return footprints, scale, images
-
-
-def _alone(gram: Float64, products: NDArray[np.floating]) -> Float32:
-    """Images by least squares, of ``(n_background, n_background)`` and ``(n_background, n_pixels)`` products."""
-    if len(gram) == 0:
-        return np.zeros(products.shape, np.float32)
-    return np.asarray(linalg.pinvh(gram) @ products, np.float32)
