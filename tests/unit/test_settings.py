@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field, ValidationError
@@ -65,6 +65,16 @@ def test_settings_do_not_change() -> None:
 
 def test_every_run_setting_says_what_it_is_for() -> None:
     assert all(field.description for field in RunSettings.model_fields.values())
+
+
+def test_a_setting_of_several_types_is_called_by_its_name() -> None:
+    class Either(Settings):
+        count: Annotated[int, Field(ge=0)] | Literal["auto"] = Field("auto", description="how many")
+
+    for value in (-1, "many", 2.5):
+        with pytest.raises(SettingsError, match="count = ") as caught:
+            Either.from_values({"count": value})
+        assert caught.value.hint == "how many"
 
 
 def test_wrong_default_is_caught() -> None:
