@@ -216,8 +216,9 @@ def find_echoes(
 
 
 def merge_duplicates(
-    footprints: sparse.csr_array, traces: Float32, image_shape: tuple[int, int], radius_px: float, limit: float
-) -> tuple[sparse.csr_array, Float32, NDArray[np.int64]]:
+    footprints: sparse.csr_array, traces: Float32, image_shape: tuple[int, int], radius_px: float, limit: float,
+    same_shape: float = np.inf,
+) -> tuple[sparse.csr_array, Float32, NDArray[np.int64]]:  # fmt: skip
     """Merge touching candidates whose transients are one and the same.
 
     Parameters
@@ -232,6 +233,9 @@ def merge_duplicates(
         Cell radius (px).
     limit : float
         Correlation of the transients above which two are one.
+    same_shape : float
+        Cosine of the footprints above which they are, too: least squares shares the light of one footprint out between
+        two at will, so that their transients say nothing.
 
     Returns
     -------
@@ -247,6 +251,10 @@ def merge_duplicates(
     touching = patches.replaced(grow(patches.images > EDGE, 1).astype(np.float32)).to_sparse()
     first, second = sparse.coo_array(sparse.triu(touching @ touching.T, k=1)).coords
     same = Events.of(traces).correlation(first, second) > limit
+    if np.isfinite(same_shape):
+        norms = np.sqrt(np.asarray(footprints.multiply(footprints).sum(axis=1)).ravel())
+        shared = np.asarray(footprints[first].multiply(footprints[second]).sum(axis=1)).ravel()
+        same |= shared > same_shape * norms[first] * norms[second]
     links = sparse.coo_array((np.ones(same.sum()), (first[same], second[same])), shape=(n_cells, n_cells))
     n_merged, label = sparse.csgraph.connected_components(links, directed=False)
     if n_merged == n_cells:

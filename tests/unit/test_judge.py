@@ -145,6 +145,19 @@ def test_a_split_cell_becomes_one_and_its_neighbours_stay() -> None:
     np.testing.assert_array_equal(again[0].toarray(), images.toarray())
 
 
+def test_two_with_one_footprint_are_one_whatever_their_traces_say() -> None:
+    """Least squares shares one cell's light out between them, so that their transients are no copies."""
+    rng = RNG(6)
+    images = footprints(SHAPE, [(20, 20), (20, 20.3), (20, 23)])
+    traces = transients(rng, 3, 800, 25) + rng.normal(size=(3, 800))
+    assert merged(images, traces)[0].shape[0] == 3
+    rows, found, label = merge_duplicates(images, traces.astype(np.float32), SHAPE, RADIUS, 0.8, same_shape=0.9)
+    assert rows.shape[0] == len(found) == 2
+    np.testing.assert_array_equal(label, [0, 0, 1])
+    strongest = np.linalg.norm(traces[:2], axis=1).argmax()
+    np.testing.assert_array_equal(found[0], traces[strongest].astype(np.float32))
+
+
 def test_cells_that_fire_together_far_apart_and_neighbours_that_do_not_stay_two() -> None:
     rng = RNG(5)
     trace = transients(rng, 1, 800, 25)[0]

@@ -36,6 +36,7 @@ Stage = Callable[[str, float, float, str], None]
 
 FIRST, NEXT = 30, 10  # sweeps of the traces: from nothing, and from where the round before left them
 STRICTNESS = (0.6, 0.8)  # of the first rounds' judgement, while footprints are rough; 1 afterwards and in the last
+SAME_SHAPE = 0.9  # cosine of two footprints above which no frame tells them apart: of true neighbours .7 is much
 VANISHED = "vanished: no pixel of the footprint stands out of its own error"
 NOT_SEEN = "not seen at its own events"
 
@@ -93,6 +94,8 @@ def solve(
         state.update_background()
     else:
         _fit_background(state, NEXT)
+        if not hold:
+            _merge(state, np.inf)  # the last footprints may have grown into each other
         _settle_all(state, 2 * NEXT)
         if not hold:
             _drop(state, _judge(state, 1.0, events=True))
@@ -129,13 +132,17 @@ def _drop_and_merge(state: State, strictness: float) -> None:
     """Judge candidates by traces without a bound, and solve those of the ones that are left."""
     _settle(state, NEXT)
     _drop(state, _judge(state, strictness))
-    n_cells = len(state.traces)
-    footprints, traces, _ = merge_duplicates(
-        state.footprints, state.traces, state.image_shape, state.radius_px, state.settings.duplicate_correlation
-    )
-    if len(traces) < n_cells:
-        state.set_cells(footprints, traces)
+    _merge(state, state.settings.duplicate_correlation)
     _settle(state, NEXT)
+
+
+def _merge(state: State, correlation: float) -> None:
+    """Make one cell of those whose transients correlate more than that, or whose footprints are the same."""
+    footprints, traces, _ = merge_duplicates(
+        state.footprints, state.traces, state.image_shape, state.radius_px, correlation, SAME_SHAPE
+    )
+    if len(traces) < len(state.traces):
+        state.set_cells(footprints, traces)
 
 
 def _fit_footprints(state: State) -> None:
