@@ -13,18 +13,19 @@ from gpucells.candidates.settings import CandidateSettings
 from gpucells.errors import SettingsError
 from gpucells.settings import Preset
 
+Count = Annotated[int, Field(ge=0)] | Literal["auto"]
 Init = Literal["greedy_roi", "sparse_nmf", "graph_nmf", "compressed_nmf"]
 
 
 class CnmfSettings(CandidateSettings):
     """Settings of CNMF; lengths are in units of the cell radius unless their name says otherwise."""
 
-    n_cells: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+    n_cells: Count = Field(
         "auto",
         description="the most cells that are accepted, the brightest ones; auto: as many as stand out of the noise",
     )
     init: Init = Field("greedy_roi", description="how cells are looked for; greedy_roi finds their number by itself")
-    n_background: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+    n_background: Count = Field(
         "auto", description="global background components; auto: as many as are smooth and stand out of the noise"
     )
     max_iter: int = Field(4, ge=1, le=50, description="rounds of traces, judgement and footprints")
