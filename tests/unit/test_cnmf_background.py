@@ -190,6 +190,8 @@ def test_what_is_no_stronger_than_noise_is_left_out_but_one_stays() -> None:
 
 
 def test_parts_without_a_background_have_none_together() -> None:
-    joined, common = join_backgrounds([np.zeros((0, n), np.float32) for n in (4, 6)], [np.zeros((0, 9), "f4")] * 2, 1, 4)
+    joined, common = join_backgrounds(
+        [np.zeros((0, n), np.float32) for n in (4, 6)], [np.zeros((0, 9), "f4")] * 2, 1, 4
+    )
     assert [image.shape for image in joined] == [(0, 4), (0, 6)]
     assert common.shape == (0, 9)

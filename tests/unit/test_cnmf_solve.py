@@ -348,7 +348,9 @@ def test_one_tile_alone() -> None:
 
 def test_cut_into_tiles_it_finds_the_same_cells() -> None:
     """84 x 150 whole, and in two tiles whose halos are 20 px wide."""
-    movie = gpucells.simulate_movie("two_photon", shape=(300, 84, 150), cell_diameter_px=8, snr=8, n_cells=30, seed=2).movie
+    movie = gpucells.simulate_movie(
+        "two_photon", shape=(300, 84, 150), cell_diameter_px=8, snr=8, n_cells=30, seed=2
+    ).movie
     plan = plan_run(gpucells.open_movie(movie), "cnmf", RunSettings.from_values({"cell_diameter_px": 8.0}))
     told: list[str] = []
     whole = extract(movie)
