@@ -143,7 +143,7 @@ def test_scaling_the_movie_scales_the_traces(simulated: Any, found: Cells, facto
     {"init": "compressed_nmf", "n_cells": 14}, {"spatial_solver": "nnls_l0"}, {"spatial_penalty": 1.0},
     {"ar_order": 0}, {"ar_order": 2}, {"s_min": 0.0}, {"s_min": -3.0}, {"s_min": 20.0}, {"optimize_g": 5},
     {"deconvolution_penalty": 10.0}, {"baseline_nonnegative": True}, {"decay_lags": 1}, {"max_iter": 1},
-    {"n_background": 2}, {"downsample_time_by": 3}, {"dendrite_aware": True},
+    {"n_background": 8}, {"downsample_time_by": 3}, {"dendrite_aware": True},
 ])  # fmt: skip
 def test_every_choice_finds_most_cells(simulated: Any, settings: dict[str, Any]) -> None:
     cells = extract(simulated.movie, **settings)
