@@ -6,8 +6,10 @@ calls, several times over, which a first run waits for.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numba
@@ -57,8 +59,18 @@ def _on_threads(calls: list[Any], work: Callable[..., None]) -> None:
     if n_others < 1:
         take()
         return
-    with ThreadPoolExecutor(n_others) as pool:
-        others = [pool.submit(take) for _ in range(n_others)]
+    others = [_threads(os.getpid()).submit(take) for _ in range(n_others)]
+    try:
         take()
-        for other in others:
-            other.result()
+    finally:
+        for (
+            other
+        ) in others:  # one that has not begun would find nothing to do, and may wait for the caller's own thread
+            if not other.cancel():
+                other.result()
+
+
+@cache
+def _threads(process: int) -> ThreadPoolExecutor:
+    """Return threads that stay: to start one takes longer than a small share. A forked process has its own."""
+    return ThreadPoolExecutor(max(1, os.cpu_count() or 1), thread_name_prefix="gpucells-share")

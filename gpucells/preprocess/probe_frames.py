@@ -67,12 +67,13 @@ class ProbeFrames:
         if pitch not in self._binned:
             if pitch <= max(2, self.whole):  # 2 as well: few movies need a look at every pixel
                 rows, columns = (slice(start, start + size) for start, size in zip(corner, shape, strict=True))
-                parts = []
+                n_frames, done = sum(len(block) // self.averaged for block in self.blocks), 0
+                frames = np.empty((n_frames, shape[0] // pitch, shape[1] // pitch), np.float32)
                 for block in self.blocks:
                     part, inside = average(block[:, rows, columns], self.inside[rows, columns], self.averaged, pitch)
                     remove_baseline(part, inside)
-                    parts.append(part)
-                frames = parts[0] if len(parts) == 1 else np.concatenate(parts)
+                    frames[done : done + len(part)] = part
+                    done += len(part)
             else:
                 finer, mask, _ = self.binned(pitch // 2)
                 frames, inside = average(finer, mask, 1, 2)
