@@ -130,6 +130,7 @@ class Plan:
         size = f"{movie.n_frames} frames of {movie.height} x {movie.width}"
         averaged = movie.n_frames // self.factor
         largest = max(tile.n_pixels for tile in self.tiles)
+        passes = "two passes at most" if isinstance(self.method.model, FieldModel) else "three passes at most"
         cut = "whole image" if len(self.tiles) == 1 else f"{len(self.tiles)} tiles, halo included"
         return [
             f"movie       {movie.source}: {size}, {movie.dtype}, {movie.n_bytes:,} bytes",
@@ -137,7 +138,7 @@ class Plan:
             f"cells       {2 * self.radius_px:.1f} px across",
             f"averaging   {self.factor} frames into one: {averaged} frames while cells are found and refined",
             f"tiles       {cut}; the largest {largest:,} pixels, {int(largest * averaged * BYTES_PER_SAMPLE):,} bytes",
-            f"traces      at full rate, in blocks of about {BLOCK_BYTES:,} bytes, three passes at most",
+            f"traces      at full rate, in blocks of about {BLOCK_BYTES:,} bytes, {passes}",
             f"memory      {self.budget_bytes:,} bytes at most",
             *self._device_lines(largest, averaged),
             *(f"warning     {warning}" for warning in self.warnings),
