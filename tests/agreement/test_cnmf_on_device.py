@@ -15,15 +15,15 @@ from gpucells.model.cells import Cells
 from gpucells.postprocess.match import match_cells
 from gpucells.tiles import plan
 
-SHAPE = (90, 40, 72)
-CHOSEN = {"method": "cnmf", "cell_diameter_px": 8.0, "frame_rate_hz": 10.0}
+SHAPE = (90, 30, 56)
+CHOSEN = {"method": "cnmf", "cell_diameter_px": 6.0, "frame_rate_hz": 10.0}
 SETTINGS = {"downsample_time_by": 1, "max_iter": 3}
 
 
 @pytest.fixture(scope="module")
 def movie() -> np.ndarray:
-    kinds = {"n_cells": 7, "cell_diameter_px": 8.0, "snr": 12.0}
-    return gpucells.simulate_movie("two_photon", shape=SHAPE, seed=4, **kinds).movie
+    kinds = {"n_cells": 6, "cell_diameter_px": 6.0, "snr": 12.0, "background_change": 0.1}
+    return gpucells.simulate_movie("two_photon", shape=SHAPE, seed=8, **kinds).movie
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_a_movie_that_fits(stand_in: Any, movie: np.ndarray, on_cpu: Cells) -> N
 
 
 def test_a_movie_that_needs_tiles(stand_in: Any, movie: np.ndarray, on_cpu: Cells) -> None:
-    limit = 5_000_000
+    limit = 3_000_000
     with stand_in(vram_bytes=256 << 20) as cupy:
         told: list[str] = []
         found = on_device(movie, device_memory_bytes=limit, progress=lambda event: told.append(event.stage))
@@ -90,10 +90,10 @@ def test_a_tile_that_is_too_large_is_solved_in_halves(
     stand_in: Any, movie: np.ndarray, on_cpu: Cells, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan, "DEVICE_BYTES_PER_PIXEL", 0)  # too little: the whole image seems to fit
-    with stand_in(vram_bytes=3_600_000):
+    with stand_in(vram_bytes=2_150_000):
         found = on_device(movie)
     (warning,) = found.provenance.warnings
-    assert "ran out of memory at a tile of 40 x 72 pixels" in warning
+    assert "ran out of memory at a tile of 30 x 56 pixels" in warning
     require_the_same_cells(on_cpu, found)
 
 
