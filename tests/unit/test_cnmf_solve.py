@@ -302,6 +302,21 @@ def test_given_footprints_are_held(simulated: Any) -> None:
     require_same(limited, cells)  # no cell of a user's is judged
 
 
+def test_given_footprints_stay_where_the_mask_hides_them(tmp_path: Any) -> None:
+    rng = np.random.default_rng(0)
+    given = footprints((30, 40), [(8, 8), (20, 32), (22, 22)])  # inside, outside, across
+    movie = pixel_movie(rng, given, transients(rng, 3, 200, 12)) + np.float32(50)
+    mask = np.zeros((30, 40), np.uint8)
+    mask[:, :24] = 1
+    np.save(tmp_path / "mask.npy", mask)
+    frames = movie.T.reshape(200, 30, 40)
+    cells = gpucells.apply_footprints(frames, given, method="cnmf", mask=str(tmp_path / "mask.npy"))
+    np.testing.assert_array_equal(cells.footprints.toarray(), given.toarray())
+    np.testing.assert_array_equal(cells.traces[1], 0)
+    assert cells.traces[[0, 2]].max(axis=1).min() > 5
+    assert np.isfinite(cells.denoised).all()
+
+
 def test_no_given_footprints_are_no_cells(simulated: Any) -> None:
     cells = gpucells.apply_footprints(simulated.movie, simulated.truth.footprints[:0], method="cnmf")
     assert cells.n_cells == 0

@@ -149,8 +149,9 @@ class FinalUpdates:
             "deconvolution_baseline": model.baseline, "deconvolution_noise": model.noise,
             "deconvolution_penalty": model.penalty,
         } | {f"ar_{lag + 1}": column for lag, column in enumerate(model.coefficients.T)}  # fmt: skip
+        held = self.n_passes == 1  # also what a mask hides of them
         return FinalCells(
-            replace(self._components, footprints=self._footprints),
+            self._components if held else replace(self._components, footprints=self._footprints),
             self._traces,
             np.asarray(model.denoised + model.baseline[:, None], np.float32),
             np.asarray(model.spikes, np.float32),
