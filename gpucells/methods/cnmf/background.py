@@ -7,7 +7,7 @@ the block means' principal components the background keeps those that
   the covariance of :math:`n` noisy blocks over :math:`T` frames has (Marchenko and Pastur 1967);
 * are smooth: Moran's I, the correlation between neighbouring blocks, above :data:`SMOOTH`. What cells leave, or a cell
   that is not found yet, stays in its block or spreads over two;
-* matter beside the strongest: more than :data:`SHARE` of its eigenvalue.
+* are not more than a quarter of the blocks (:data:`MOST`): what is smooth over two blocks each way has no more.
 
 Baselines are apart, so traces and images may have either sign.
 """
@@ -22,8 +22,8 @@ from scipy import linalg, sparse
 
 Float32 = NDArray[np.float32]
 
-ABOVE_EDGE, SMOOTH, SHARE = 2.0, 0.4, 0.01
-MOST = 8  # components of one tile
+ABOVE_EDGE, SMOOTH = 2.0, 0.4
+MOST = 0.25  # components of a tile, as a share of its blocks: what is smooth over two blocks each way has no more
 FEWEST_BLOCKS = 4  # an axis, as far as the image has pixels: fewer cannot tell smooth from not
 
 
@@ -77,11 +77,10 @@ def principal_traces(means: Float32, shape: tuple[int, int], n: int | str) -> Fl
     n_blocks, n_frames = centred.shape
     values, vectors = linalg.eigh(centred @ centred.T / n_frames)
     values, vectors = values[::-1], vectors[:, ::-1]
-    most = min(
-        MOST if n == "auto" else int(n), n_blocks, n_frames - 1, int((values > 1e-6 * max(values[0], 1e-6)).sum())
-    )
+    wanted = max(1, round(MOST * n_blocks)) if n == "auto" else int(n)
+    most = min(wanted, n_blocks, n_frames - 1, int((values > 1e-6 * max(values[0], 1e-6)).sum()))
     if n == "auto" and most:
-        limit = max(ABOVE_EDGE * (1 + np.sqrt(n_blocks / n_frames)) ** 2, SHARE * values[0])
+        limit = ABOVE_EDGE * (1 + np.sqrt(n_blocks / n_frames)) ** 2
         good = [values[i] > limit and _moran(vectors[:, i].reshape(shape)) > SMOOTH for i in range(most)]
         most = max(1, int(np.argmin([*good, False])))
     traces = vectors[:, :most].T @ centred

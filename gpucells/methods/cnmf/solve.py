@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from gpucells.candidates.footprints import Windows
-from gpucells.candidates.judge import Verdict, judge, merge_duplicates
+from gpucells.candidates.judge import ORDINARY, Verdict, judge, merge_duplicates
 from gpucells.candidates.quality import event_correlation, measure_neighbours, measure_traces
 from gpucells.methods.cnmf.initialise import find
 from gpucells.methods.cnmf.settings import CnmfSettings
@@ -38,6 +38,8 @@ FIRST, NEXT = 30, 10  # sweeps of the traces: from nothing, and from where the r
 STRICTNESS = (0.6, 0.8)  # of the first rounds' judgement, while footprints are rough; 1 afterwards and in the last
 SAME_SHAPE = 0.9  # cosine of two footprints above which no frame tells them apart: of true neighbours .7 is much
 VANISHED = "vanished: no pixel of the footprint stands out of its own error"
+COMPACT = 0.6  # circularity of an outline that is no longer than a cell's: an ellipse of 3 to 1, or a noisy disc
+RAGGED = "weak transients for a ragged outline"
 NOT_SEEN = "not seen at its own events"
 
 
@@ -79,7 +81,10 @@ def solve(
         Traces at least squares, without constraint.
     """
     state = State.of(to_noise_units(movie, inside, settings.baseline_quantile), radius_px, settings)
-    state.begin_with(find(state, report, read_again) if start is None else start)
+    if start is None:
+        _find(state, report, read_again)
+    else:
+        state.begin_with(start)
     rounds = settings.max_iter
     for round_ in range(rounds):
         if state.footprints.shape[0] == 0:
@@ -101,6 +106,17 @@ def solve(
             _drop(state, _judge(state, 1.0, events=True))
             _settle_all(state, NEXT)
     return _components(state)
+
+
+def _find(state: State, report: Stage, read_again: Callable[[Any], None] | None) -> None:
+    """Find cells, and find them again if the background turns out to be more than what was taken off before."""
+    known = len(state.field)
+    state.begin_with(find(state, report, read_again))
+    if state.settings.n_background != "auto" or state.footprints.shape[0] == 0:
+        return
+    _fit_background(state, FIRST)
+    if len(state.field) > known:
+        state.begin_with(find(state, report, read_again))
 
 
 def strictness_of(round_: int, n_rounds: int) -> float:
@@ -176,13 +192,35 @@ def _judge(state: State, strictness: float, events: bool = False) -> Verdict:
         state.settings,
         strictness,
     )
+    verdict = _also(verdict, _ragged(verdict, state.settings, strictness))
     if not events:
         return verdict
     seen = _event_correlation(state, np.arange(len(state.traces)))
     least = state.settings.min_event_correlation
-    late = [f"{NOT_SEEN}: correlation {r:.2f}, needs {least:.2f}" if r < least else "" for r in seen]
-    reasons = ["; ".join(filter(None, both)) for both in zip(verdict.reasons, late, strict=True)]
-    return Verdict(reasons, verdict.quality)
+    return _also(verdict, [f"{NOT_SEEN}: correlation {r:.2f}, needs {least:.2f}" if r < least else "" for r in seen])
+
+
+def _also(verdict: Verdict, reasons: list[str]) -> Verdict:
+    both = ["; ".join(filter(None, pair)) for pair in zip(verdict.reasons, reasons, strict=True)]
+    return Verdict(both, verdict.quality)
+
+
+def _ragged(verdict: Verdict, settings: CnmfSettings, strictness: float) -> list[str]:
+    """Ask more of a candidate whose outline is long for its area: what a background leaves between cells.
+
+    The judge asks of a wide candidate transients in proportion to its area; here the area is that of a compact cell
+    with as long an outline.
+    """
+    if settings.dendrite_aware:
+        return [""] * len(verdict.reasons)
+    quality = verdict.quality
+    size = quality["size"] * np.maximum(1, COMPACT / np.maximum(quality["circularity"], 1e-3))
+    needed = settings.min_snr * size / ORDINARY
+    late = (size > ORDINARY) & (quality["circularity"] < COMPACT) & (quality["snr"] < strictness * needed)
+    return [
+        f"{RAGGED}: snr {snr:.1f}, needs {bar:.1f}" if refused else ""
+        for snr, bar, refused in zip(quality["snr"], needed, late, strict=True)
+    ]
 
 
 def _drop(state: State, verdict: Verdict) -> None:

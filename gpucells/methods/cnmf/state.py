@@ -69,7 +69,7 @@ class State:
 
     @classmethod
     def of(cls, units: NoiseUnits, radius_px: float, settings: CnmfSettings) -> State:
-        """Begin without cells, and with one background component."""
+        """Begin without cells, and with the background that shows already."""
         n_pixels, n_frames = units.movie.shape
         blocks = Blocks.of(units.inside, radius_px)
         means = footprint_products(units.movie, blocks.means)
@@ -79,7 +79,7 @@ class State:
             np.zeros((0, n_frames), np.float32), np.zeros((0, n_pixels), np.float32),
             np.zeros((0, n_frames), np.float32), np.zeros((0, n_pixels), np.float32),
         )  # fmt: skip
-        state.update_background(1 if settings.n_background == "auto" else settings.n_background)
+        state.update_background()
         return state
 
     @property
