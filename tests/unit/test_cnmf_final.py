@@ -85,10 +85,10 @@ def test_truth_is_approached(planted: Planted, whole: FinalCells) -> None:
     cosine = (found * truth).sum(axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(truth, axis=1)
     assert cosine.min() > 0.985
     for ours, theirs in zip(whole.traces, planted.traces, strict=True):
-        assert np.corrcoef(ours, theirs)[0, 1] > 0.98
+        assert np.corrcoef(ours, theirs)[0, 1] > 0.965  # the spikes' penalty costs more than this little noise
         assert np.polyfit(theirs, ours, 1)[0] == pytest.approx(1, abs=0.06)
     for ours, theirs in zip(whole.denoised, planted.traces, strict=True):
-        assert np.corrcoef(ours, theirs)[0, 1] > 0.97
+        assert np.corrcoef(ours, theirs)[0, 1] > 0.965  # the spikes' penalty costs more than this little noise
 
 
 def test_parts_have_their_shapes_and_units(planted: Planted, whole: FinalCells) -> None:
@@ -129,6 +129,13 @@ def test_held_footprints_stay_as_they_are_in_one_pass(planted: Planted) -> None:
                              / planted.noise[:, None])[0]  # fmt: skip
     np.testing.assert_allclose(held.traces, wanted[:4], atol=2e-3 * np.abs(wanted[:4]).max())
     np.testing.assert_allclose(held.background_traces[1:], wanted[4:], atol=5e-3)
+
+
+def test_images_of_averaged_frames_are_in_units_of_their_noise(planted: Planted) -> None:
+    single = planted.run(hold=True)
+    averaged = Planted()
+    averaged.noise, averaged.images = planted.noise / 2, 2 * planted.images  # as tiles of four frames in one have it
+    require_close(averaged.run(hold=True, noise=planted.noise), single, rtol=1e-4)
 
 
 def test_dense_algebra_says_the_same(planted: Planted) -> None:
