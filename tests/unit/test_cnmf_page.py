@@ -95,7 +95,6 @@ def test_numbers_of_the_steps_are_the_codes(page: str) -> None:
         "$2\\,(1 + \\sqrt{n/T})^2$": background.ABOVE_EDGE == 2,
         "neighbouring blocks above .4": background.SMOOTH == 0.4,
         "at most a quarter of the blocks": background.MOST == 0.25,
-        "that a circularity below .6": solve.COMPACT == 0.6,
         "cosine of whose footprints is above .9": solve.SAME_SHAPE == 0.9,
         "four an axis or more": background.FEWEST_BLOCKS == 4,
         "30 sweeps in the first round, 10 later": (solve.FIRST, solve.NEXT) == (30, 10),
