@@ -5,8 +5,8 @@ the block means' principal components the background keeps those that
 
 * are stronger than noise: an eigenvalue above :data:`ABOVE_EDGE` times :math:`(1 + \sqrt{n / T})^2`, the largest that
   the covariance of :math:`n` noisy blocks over :math:`T` frames has (Marchenko and Pastur 1967);
-* are smooth: Moran's I, the correlation between neighbouring blocks, above :data:`SMOOTH`. What cells leave, or a cell
-  that is not found yet, stays in its block or spreads over two;
+* are smooth: Moran's I, the correlation between neighbouring blocks, above :data:`SMOOTH`, and above what chance gives
+  to few blocks. What cells leave, or a cell that is not found yet, stays in its block or spreads over two;
 * are not more than a quarter of the blocks (:data:`MOST`): what is smooth over two blocks each way has no more.
 
 Baselines are apart, so traces and images may have either sign.
@@ -23,6 +23,7 @@ from scipy import linalg, sparse
 Float32 = NDArray[np.float32]
 
 ABOVE_EDGE, SMOOTH = 2.0, 0.4
+CHANCE = 3.0  # deviations of chance that Moran's I must be above, where there are few blocks
 MOST = 0.25  # components of a tile, as a share of its blocks: what is smooth over two blocks each way has no more
 FEWEST_BLOCKS = 4  # an axis, as far as the image has pixels: fewer cannot tell smooth from not
 
@@ -81,10 +82,16 @@ def principal_traces(means: Float32, shape: tuple[int, int], n: int | str) -> Fl
     most = min(wanted, n_blocks, n_frames - 1, int((values > 1e-6 * max(values[0], 1e-6)).sum()))
     if n == "auto" and most:
         limit = ABOVE_EDGE * (1 + np.sqrt(n_blocks / n_frames)) ** 2
-        good = [values[i] > limit and _moran(vectors[:, i].reshape(shape)) > SMOOTH for i in range(most)]
+        smooth = max(SMOOTH, CHANCE / np.sqrt(_n_pairs(shape)))
+        good = [values[i] > limit and _moran(vectors[:, i].reshape(shape)) > smooth for i in range(most)]
         most = max(1, int(np.argmin([*good, False])))
     traces = vectors[:, :most].T @ centred
     return np.asarray(traces / np.sqrt(values[:most, None] * n_frames), np.float32)
+
+
+def _n_pairs(shape: tuple[int, int]) -> int:
+    """Return how many pairs of neighbours there are: Moran's I of chance has a deviation of 1 over the root of that."""
+    return max(1, 2 * shape[0] * shape[1] - shape[0] - shape[1])
 
 
 def _moran(image: NDArray[np.floating]) -> float:
