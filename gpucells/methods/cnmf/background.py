@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, sparse
+from scipy import linalg, ndimage, sparse
 
 Float32 = NDArray[np.float32]
 
@@ -55,6 +55,25 @@ class Blocks:
         weights = (1 / np.sqrt(np.maximum(counts, 1)))[block[pixels]].astype(np.float32)
         means = sparse.csr_array((weights, (block[pixels], pixels)), shape=(n_rows * n_columns, inside.size))
         return cls((n_rows, n_columns), means)
+
+    def smooth(self, images: Float32, inside: NDArray[np.bool_]) -> Float32:
+        """Take everything out of images that is as small as a cell: where no cell is known yet, it may be one's light.
+
+        Parameters
+        ----------
+        images : numpy.ndarray
+            ``(n, n_pixels)`` float32.
+        inside : numpy.ndarray
+            ``(height, width)`` bool, the pixels that count; the others become 0.
+        """
+        if len(images) == 0:
+            return images
+        counts = np.asarray(self.means.sum(axis=1)).ravel()
+        values = (self.means @ images.T / np.maximum(counts, 1e-6)[:, None]).T.reshape(-1, *self.shape)
+        values = ndimage.median_filter(values, (1, 3, 3), mode="nearest")
+        scale = [n / m for n, m in zip(inside.shape, self.shape, strict=True)]
+        wide = [ndimage.zoom(v, scale, order=1, mode="nearest", grid_mode=True) for v in values]
+        return np.asarray(np.stack(wide) * inside, np.float32).reshape(images.shape)
 
 
 def principal_traces(means: Float32, shape: tuple[int, int], n: int | str) -> Float32:

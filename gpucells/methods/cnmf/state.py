@@ -80,6 +80,8 @@ class State:
             np.zeros((0, n_frames), np.float32), np.zeros((0, n_pixels), np.float32),
         )  # fmt: skip
         state.update_background()
+        if settings.n_background == "auto":
+            state.images = state.blocks.smooth(state.images, units.inside)
         return state
 
     @property
