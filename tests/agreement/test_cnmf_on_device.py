@@ -90,7 +90,7 @@ def test_a_tile_that_is_too_large_is_solved_in_halves(
     stand_in: Any, movie: np.ndarray, on_cpu: Cells, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan, "DEVICE_BYTES_PER_PIXEL", 0)  # too little: the whole image seems to fit
-    with stand_in(vram_bytes=2_150_000):
+    with stand_in(vram_bytes=1_750_000):
         found = on_device(movie)
     (warning,) = found.provenance.warnings
     assert "ran out of memory at a tile of 30 x 56 pixels" in warning
