@@ -151,7 +151,7 @@ def test_dense_algebra_says_the_same(planted: Planted) -> None:
         return both[:4], both[4:]
 
     traces, field = traces_of(cells, images)
-    smooth = deconvolved(traces.astype(np.float32), settings).denoised
+    smooth = deconvolved(traces.astype(np.float32), settings, final=True).denoised
     x = np.concatenate([smooth, field])
     x -= x.mean(axis=1, keepdims=True)
     windows = Windows.of(cells, planted.noise, np.ones(SHAPE, bool), RADIUS)

@@ -114,7 +114,7 @@ class FinalUpdates:
         whitened = scaled(self._footprints, self._weight)
         problem = LeastSquares(self._products, gram_of(whitened, self._images))
         self._traces, self._field = problem.solve(self._traces, self._field, -np.inf, SWEEPS)
-        self._model = deconvolved(self._traces, self._settings)
+        self._model = deconvolved(self._traces, self._settings, final=True)
 
     def _end_footprints(self) -> None:
         products, image_products, total, energy = (to_host(sums) for sums in self._sums)

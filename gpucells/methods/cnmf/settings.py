@@ -48,7 +48,12 @@ class CnmfSettings(CandidateSettings):
         None, ge=0.0, description="L1 penalty on spikes; what the trace's noise amounts to if not given"
     )
     baseline_nonnegative: bool = Field(False, description="a trace's fitted baseline must not be below 0")
-    optimize_g: int = Field(0, ge=0, description="largest events that the decay is fitted to again; 0: not at all")
+    optimize_g: int | None = Field(
+        None,
+        ge=0,
+        description="largest events that the decay of a final trace is fitted to again, with ar_order 1; 10 there if "
+        "not given; 0: none",
+    )
     decay_lags: int = Field(5, ge=1, description="lags of the autocovariance that the decay is estimated from (frames)")
     decay_fudge: float = Field(
         0.96,

@@ -35,6 +35,9 @@ Float32 = NDArray[np.float32]
 Stage = Callable[[str, float, float, str], None]
 
 FIRST, NEXT = 30, 10  # sweeps of the traces: from nothing, and from where the round before left them
+HELD_ROUNDS = (
+    10  # of traces and background where footprints are held: 4 left one trace of a movie at .92 instead of .96
+)
 STRICTNESS = (0.6, 0.8)  # of the first rounds' judgement, while footprints are rough; 1 afterwards and in the last
 SAME_SHAPE = 0.9  # cosine of two footprints above which no frame tells them apart: of true neighbours .7 is much
 VANISHED = "vanished: no pixel of the footprint stands out of its own error"
@@ -85,7 +88,7 @@ def solve(
         _find(state, report, read_again)
     else:
         state.begin_with(start)
-    rounds = settings.max_iter
+    rounds = HELD_ROUNDS if hold else settings.max_iter
     for round_ in range(rounds):
         if state.footprints.shape[0] == 0:
             break
