@@ -35,9 +35,7 @@ Float32 = NDArray[np.float32]
 Stage = Callable[[str, float, float, str], None]
 
 FIRST, NEXT = 30, 10  # sweeps of the traces: from nothing, and from where the round before left them
-HELD_ROUNDS = (
-    10  # of traces and background where footprints are held: 4 left one trace of a movie at .92 instead of .96
-)
+HELD_ROUNDS = 10  # of traces and background where footprints are held: 4 left one trace at r .92, 8 had it at .96
 STRICTNESS = (0.6, 0.8)  # of the first rounds' judgement, while footprints are rough; 1 afterwards and in the last
 SAME_SHAPE = 0.9  # cosine of two footprints above which no frame tells them apart: of true neighbours .7 is much
 VANISHED = "vanished: no pixel of the footprint stands out of its own error"

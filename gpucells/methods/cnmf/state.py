@@ -125,16 +125,10 @@ class State:
         read(units.movie.reshape(*self.image_shape, -1))
         whiten_pixels(units.movie, units.baseline, units.noise, units.inside.ravel())
 
-    def update_background(self, n: int | str | None = None) -> None:
-        """Find the background again in what the cells leave: its traces in block means, its images by regression.
-
-        Parameters
-        ----------
-        n : int or "auto", optional
-            How many components; those of the settings where not given.
-        """
+    def update_background(self) -> None:
+        """Find the background again in what the cells leave: its traces in block means, its images by regression."""
         whitened = self.whitened()
         left = self.means - sparse.csr_array(self.blocks.means @ whitened.T) @ self.traces
-        self.field = principal_traces(left, self.blocks.shape, self.settings.n_background if n is None else n)
+        self.field = principal_traces(left, self.blocks.shape, self.settings.n_background)
         self.field_products = trace_products(self.units.movie, self.field)
         self.images = np.asarray(self.field_products - (self.field @ self.traces.T) @ whitened, np.float32)
