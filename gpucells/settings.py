@@ -51,7 +51,7 @@ class Settings(BaseModel):
             return theirs.message, theirs.hint
         name = str(first["loc"][0])
         if first["type"] == "extra_forbidden":
-            return f"unknown setting {name!r}", nearest(name, cls.model_fields) or "see gpucells extract --help"
+            return f"unknown setting {name!r}", nearest(name, cls.model_fields) or "see gpucells settings METHOD"
         field = cls.model_fields.get(name)
         hint = field.description if field is not None and field.description else ""
         return f"{name} = {first['input']!r}: {first['msg'].lower()}", hint
@@ -61,13 +61,19 @@ class Settings(BaseModel):
         return type(self).from_values(self.model_dump() | values)
 
     @classmethod
+    def rows(cls) -> list[tuple[str, str, str]]:
+        """Name, range and meaning of every setting."""
+        return [(name, _range(field), field.description or "") for name, field in cls.model_fields.items()]
+
+    @classmethod
     def table(cls) -> str:
         """Return the settings as a Markdown table, for the documentation."""
-        rows = ["| setting | default | range | meaning |", "|---|---|---|---|"]
-        for name, field in cls.model_fields.items():
-            default = "from the movie, or none" if field.default is None else f"`{field.default}`"
-            rows.append(f"| `{name}` | {default} | {_range(field)} | {field.description} |")
-        return "\n".join(rows)
+        lines = ["| setting | default | range | meaning |", "|---|---|---|---|"]
+        for name, allowed, meaning in cls.rows():
+            default = cls.model_fields[name].default
+            shown = "from the movie, or none" if default is None else f"`{default}`"
+            lines.append(f"| `{name}` | {shown} | {allowed} | {meaning} |")
+        return "\n".join(lines)
 
 
 def _range(field: FieldInfo) -> str:

@@ -34,6 +34,9 @@ class MethodSettings(Protocol):
     def model_dump(self) -> dict[str, Any]:
         """Every setting by name."""
 
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Name, range and meaning of every setting."""
+
 
 class Background(Protocol):
     """Nodes of the background field over the whole image, so that all tiles share them."""

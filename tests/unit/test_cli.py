@@ -28,7 +28,7 @@ from gpucells.model.provenance import Provenance, StageCost
 from gpucells.progress import Event
 from gpucells.settings import RunSettings
 
-VERBS = ("extract", "info", "devices", "simulate", "compare", "report", "demo")
+VERBS = ("extract", "settings", "info", "devices", "simulate", "compare", "report", "demo")
 
 
 def small_cells() -> Cells:

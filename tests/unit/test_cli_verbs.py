@@ -14,6 +14,7 @@ from gpucells.cli import demo as demo_verb
 from gpucells.cli import main
 from gpucells.io.cells_file import load_cells, save_cells
 from gpucells.io.truth_file import load_truth
+from gpucells.methods.registry import METHOD_NAMES, find_method
 from gpucells.model.cells import Cells
 from gpucells.model.truth import Truth
 
@@ -136,3 +137,21 @@ def test_demo_needs_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     (tmp_path / "file").write_text("in the way")
     assert main(["demo", "--folder", str(tmp_path / "file")]) == 1
     assert "cannot make the folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_settings_of_a_method_are_listed(method: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["settings", method, "--preset", "one_photon"]) == 0
+    shown = capsys.readouterr().out
+    chosen = find_method(method).settings("one_photon", {})
+    for name, _, meaning in chosen.rows():
+        assert f"{name} = " in shown
+        assert meaning in shown
+    assert "max_eccentricity = 3.0 (> 1)" in shown
+    assert main(["settings", method, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["max_eccentricity"] == 6.0
+
+
+def test_settings_of_no_method(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["settings", "cmnf"]) == 2
+    assert "did you mean 'cnmf'?" in capsys.readouterr().err

@@ -22,7 +22,7 @@ def test_defaults_are_valid_and_complete() -> None:
     ("values", "message", "hint"),
     [
         ({"frame_rate": 10}, "unknown setting 'frame_rate'", "did you mean 'frame_rate_hz'?"),
-        ({"qqqqqq": 10}, "unknown setting 'qqqqqq'", "--help"),
+        ({"qqqqqq": 10}, "unknown setting 'qqqqqq'", "gpucells settings"),
         ({"frame_rate_hz": -2}, "frame_rate_hz = -2", "frames a second"),
         ({"cell_diameter_px": 1}, "cell_diameter_px = 1", "width of a cell"),
         ({"device": "gpu"}, "device = 'gpu'", "cuda:0"),
