@@ -70,7 +70,7 @@ def test_a_figure_that_was_changed_by_hand_is_found(repository: Path) -> None:
         "page = readme.PAGES[0].read_text(encoding='utf-8')\n"
         "table = readme.TABLE.search(page)['text']\n"
         "assert '.996' in table\n"
-        "assert readme.written(page.replace('.996', '.999')) == readme.written(page)\n"
+        "assert readme.written(page.replace(table, table.replace('.996', '.999'))) == readme.written(page)\n"
     )
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=repository / "benchmarks", capture_output=True, text=True, check=False

@@ -87,7 +87,17 @@ def gram_of(whitened: sparse.csr_array, images: Float32) -> sparse.csr_array:
 
 
 def deconvolved(traces: Float32, settings: CnmfSettings, final: bool = False) -> Deconvolved:
-    """Deconvolve ``(n_cells, n_frames)`` traces as the settings say; ``final`` ones with a decay fitted to events."""
+    """Deconvolve traces as the settings say.
+
+    Parameters
+    ----------
+    traces : numpy.ndarray
+        ``(n_cells, n_frames)``.
+    settings : CnmfSettings
+        Of the run.
+    final : bool
+        Whether the decay is fitted to the largest events as well.
+    """
     n_events = EVENTS if settings.optimize_g is None else settings.optimize_g
     return deconvolve(
         traces, settings.ar_order, baseline_nonnegative=settings.baseline_nonnegative,
