@@ -10,6 +10,7 @@ from reference.planted import footprints, transients
 from scipy import optimize, sparse
 
 from gpucells.candidates.footprints import Windows
+from gpucells.methods.cnmf import spatial as module
 from gpucells.methods.cnmf.settings import CnmfSettings
 from gpucells.methods.cnmf.spatial import regressors, update_footprints
 
@@ -155,3 +156,17 @@ def test_no_cells_leave_the_background() -> None:
     assert len(scale) == 0
     far = problem.truth.sum(axis=0) == 0
     np.testing.assert_allclose(images[:, far], problem.images[:, far], rtol=1e-3, atol=1e-3)
+
+
+def test_products_of_neighbours_are_those_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAIRS_BYTES", 1)  # a pair at a time
+    rng = np.random.default_rng(3)
+    support = sparse.csr_array(rng.random((9, 40)) < 0.15, dtype=np.float32)
+    traces, field = rng.normal(size=(9, 60)).astype(np.float32), rng.normal(size=(2, 60)).astype(np.float32)
+    across = (field @ traces.T).astype(np.float64)
+    share = np.linalg.solve((field @ field.T).astype(np.float64), across)
+    found = module._gram_of_neighbours(support, traces, across, share).toarray()
+    touch = (support @ support.T).toarray() > 0
+    assert 0 < touch.sum() < 81
+    wanted = traces.astype(np.float64) @ traces.T.astype(np.float64) - across.T @ share
+    np.testing.assert_allclose(found, np.where(touch, wanted, 0), atol=1e-4)

@@ -25,6 +25,7 @@ from gpucells.ops.masked_lasso import masked_lasso, nnls_l0
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
+PAIRS_BYTES = 2**20  # of traces whose products are taken at once: they stay in the cache
 TOLERANCE = 1e-4  # of what one regressor explains of a pixel; the next round moves the traces by more
 RSS = 1.2  # of the noise: the residual up to which nnls_l0 takes cells away (CaImAn's figure)
 
@@ -70,14 +71,15 @@ def update_footprints(
     """
     start = windows.start()
     n_cells, n_pixels = start.shape
-    gram = traces.astype(np.float64) @ traces.T.astype(np.float64)
     # Background images have no sign to keep, so they are eliminated: what is left of a product is orthogonal to them.
-    inverse = linalg.pinvh(gram[n_cells:, n_cells:]) if len(image_products) else np.zeros((0, 0))
-    share = inverse @ gram[n_cells:, :n_cells]  # of each cell's trace that the background's can take
-    own_gram = gram[:n_cells, :n_cells] - gram[:n_cells, n_cells:] @ share
+    field = traces[n_cells:].astype(np.float64)
+    inverse = linalg.pinvh(field @ field.T) if len(field) else np.zeros((0, 0))
+    across = np.asarray(field.astype(np.float32) @ traces[:n_cells].T, np.float64)
+    share = inverse @ across  # of each cell's trace that the background's can take
+    own_gram = _gram_of_neighbours(start, traces[:n_cells], across, share)
     of_cell = np.repeat(np.arange(n_cells), np.diff(start.indptr))
     own = products - np.einsum("be,be->e", share[:, of_cell], image_products[:, start.indices])
-    norms = np.sqrt(np.maximum(np.diag(own_gram), 0))
+    norms = np.sqrt(np.maximum(own_gram.diagonal(), 0))
     if settings.spatial_solver == "nnls_l0":
         left = energy - np.einsum("bp,bp->p", image_products, inverse @ image_products)
         limit = np.full(n_pixels, RSS * traces.shape[1])
@@ -91,3 +93,23 @@ def update_footprints(
     images = np.asarray(inverse @ image_products - (start.T @ share.T).T, np.float32)
     footprints, scale = windows.finish(start, norms.astype(np.float32), radius_px, settings, len(images) > 0)
     return footprints, scale, images
+
+
+def _gram_of_neighbours(start: sparse.csr_array, traces: Float32, across: Float64, share: Float64) -> sparse.csr_array:
+    """Products of the cells' traces, less the background's part, of those pairs that have a pixel in common.
+
+    Of thousands of cells over tens of thousands of frames all pairs would be the longest step by far.
+    """
+    n_cells = start.shape[0]
+    support = sparse.csr_array(
+        (np.ones(len(start.indices), np.float32), start.indices, start.indptr), shape=start.shape
+    )
+    first, second = sparse.coo_array(sparse.triu(support @ support.T)).coords
+    values = np.empty(len(first))
+    step = max(1, PAIRS_BYTES // max(1, 8 * traces.shape[1]))
+    for begin in range(0, len(first), step):
+        some = slice(begin, begin + step)
+        values[some] = np.einsum("it,it->i", traces[first[some]], traces[second[some]], dtype=np.float64)
+    values -= np.einsum("bi,bi->i", across[:, first], share[:, second])
+    upper = sparse.coo_array((values, (first, second)), shape=(n_cells, n_cells))
+    return sparse.csr_array(upper + sparse.triu(upper, k=1).T)
