@@ -24,6 +24,8 @@ ECHO = 0.5  # a copy is at most this bright, relative to its original
 # its transients must be stronger in proportion.
 ORDINARY = 2.5
 WEAK = "weak transients"
+VANISHED = "vanished: no pixel of the footprint stands out of its own error"
+STRICTNESS = (0.6, 0.8)  # of the first rounds' judgement, while footprints are rough; 1 afterwards and in the last
 TRACES = 64  # that are measured at once, on each thread: medians of many traces are a large part of the host's work
 PAIRS_BYTES = 2**19  # of traces whose correlation is taken at once: they stay in the cache
 BROAD = 0.2  # share of the maximum above which a pixel counts for the area (the original's figure)
@@ -178,6 +180,11 @@ class Events:
             some = slice(begin, begin + step)
             np.einsum("it,it->i", self.unit[first[some]], self.unit[second[some]], out=result[some])
         return result
+
+
+def strictness_of(round_: int, n_rounds: int) -> float:
+    """Share of the judge's bar that a round asks for; the last one asks for all of it, however few there are."""
+    return STRICTNESS[round_] if round_ < min(len(STRICTNESS), n_rounds - 1) else 1.0
 
 
 def find_echoes(

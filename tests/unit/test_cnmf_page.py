@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import gpucells
+from gpucells.candidates import judge
 from gpucells.methods.cnmf import background, final, initialise_nmf, solve, spatial
 from gpucells.methods.cnmf.settings import CnmfSettings
 from gpucells.settings import RunSettings
@@ -98,7 +99,7 @@ def test_numbers_of_the_steps_are_the_codes(page: str) -> None:
         "cosine of whose footprints is above .9": solve.SAME_SHAPE == 0.9,
         "four an axis or more": background.FEWEST_BLOCKS == 4,
         "30 sweeps in the first round, 10 later": (solve.FIRST, solve.NEXT) == (30, 10),
-        "ask for .6 and .8 of `min_snr`": solve.STRICTNESS == (0.6, 0.8),
+        "ask for .6 and .8 of `min_snr`": judge.STRICTNESS == (0.6, 0.8),
         "20 sweeps over all cells and the background": final.SWEEPS == 20,
         "by more than 1e-4 of what": spatial.TOLERANCE == 1e-4,
         "below $1.2\\,\\sigma_p^2 T$": spatial.RSS == 1.2,

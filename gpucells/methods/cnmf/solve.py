@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from gpucells.candidates.footprints import Windows
-from gpucells.candidates.judge import ORDINARY, Verdict, judge, merge_duplicates
+from gpucells.candidates.judge import ORDINARY, VANISHED, Verdict, judge, merge_duplicates, strictness_of
 from gpucells.candidates.quality import event_correlation, measure_neighbours, measure_traces
 from gpucells.methods.cnmf.initialise import find
 from gpucells.methods.cnmf.settings import CnmfSettings
@@ -36,9 +36,7 @@ Stage = Callable[[str, float, float, str], None]
 
 FIRST, NEXT = 30, 10  # sweeps of the traces: from nothing, and from where the round before left them
 HELD_ROUNDS = 10  # of traces and background where footprints are held: 4 left one trace at r .92, 8 had it at .96
-STRICTNESS = (0.6, 0.8)  # of the first rounds' judgement, while footprints are rough; 1 afterwards and in the last
 SAME_SHAPE = 0.9  # cosine of two footprints above which no frame tells them apart: of true neighbours .7 is much
-VANISHED = "vanished: no pixel of the footprint stands out of its own error"
 COMPACT = 0.6  # circularity of an outline that is no longer than a cell's: an ellipse of 3 to 1, or a noisy disc
 RAGGED = "weak transients for a ragged outline"
 NOT_SEEN = "not seen at its own events"
@@ -118,11 +116,6 @@ def _find(state: State, report: Stage, read_again: Callable[[Any], None] | None)
     _fit_background(state, FIRST)
     if len(state.field) > known:
         state.begin_with(find(state, report, read_again))
-
-
-def strictness_of(round_: int, n_rounds: int) -> float:
-    """Share of the judge's bar that a round asks for; the last one asks for all of it, however few there are."""
-    return STRICTNESS[round_] if round_ < min(len(STRICTNESS), n_rounds - 1) else 1.0
 
 
 def _fit_background(state: State, n_sweeps: int) -> None:

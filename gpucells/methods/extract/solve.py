@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from gpucells.candidates.find import find_in_residual
-from gpucells.candidates.judge import Verdict, judge, merge_duplicates
+from gpucells.candidates.judge import VANISHED, Verdict, judge, merge_duplicates, strictness_of
 from gpucells.candidates.quality import event_correlation, measure_neighbours, measure_traces
 from gpucells.methods.extract.background import shrink_gain
 from gpucells.methods.extract.compatible import admm_traces
@@ -45,8 +45,6 @@ Float32 = NDArray[np.float32]
 # lets the background and overlapping cells trade light (cross-talk .160 instead of .146 on a crowded movie).
 TOLERANCE, STEPS = 0.3, 1
 HELD_ROUNDS = 2  # of traces, gain and offset where footprints are held: more changed no trace by 1 % on four movies
-STRICTNESS = (0.6, 0.8)  # of the first rounds' judgement, while footprints are rough; 1 afterwards and in the last
-VANISHED = "vanished: no pixel of the footprint stands out of its own error"
 
 Stage = Callable[[str, float, float, str], None]
 
@@ -118,11 +116,6 @@ def solve(
     elif not hold:
         _solve_gain(state)
     return _components(state)
-
-
-def strictness_of(round_: int, n_rounds: int) -> float:
-    """Share of the judge's bar that a round asks for; the last one asks for all of it, however few there are."""
-    return STRICTNESS[round_] if round_ < min(len(STRICTNESS), n_rounds - 1) else 1.0
 
 
 def _solve_traces(state: State, lower: float = -np.inf) -> None:
