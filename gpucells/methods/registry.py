@@ -156,7 +156,7 @@ def _extract() -> Method:
 
 
 def _cnmf() -> Method:
-    from gpucells.methods.cnmf.final import FinalUpdates, order_cells
+    from gpucells.factorisation.final import FinalUpdates, order_cells
     from gpucells.methods.cnmf.settings import CnmfSettings
     from gpucells.methods.cnmf.solve import solve
 

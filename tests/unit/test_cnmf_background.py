@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from reference.planted import footprints, transients
 
-from gpucells.methods.cnmf.background import MOST, Blocks, principal_traces
+from gpucells.factorisation.background import MOST, Blocks, principal_traces
 from gpucells.postprocess.join_backgrounds import join_backgrounds
 
 SHAPE, RADIUS, N_FRAMES = (48, 56), 4.0, 400

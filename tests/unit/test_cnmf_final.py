@@ -10,9 +10,9 @@ from reference.planted import footprints, transients
 from scipy import optimize, sparse
 
 from gpucells.candidates.footprints import Windows
-from gpucells.methods.cnmf.final import FinalUpdates, order_cells
+from gpucells.factorisation.final import FinalUpdates, order_cells
+from gpucells.factorisation.temporal import deconvolved
 from gpucells.methods.cnmf.settings import CnmfSettings
-from gpucells.methods.cnmf.temporal import deconvolved
 from gpucells.model.components import Components, FinalCells, Rejected
 
 SHAPE, RADIUS, N_FRAMES = (28, 30), 4.0, 150

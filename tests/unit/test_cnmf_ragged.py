@@ -7,9 +7,9 @@ import pytest
 from scipy import ndimage
 
 from gpucells.candidates.judge import Verdict
-from gpucells.methods.cnmf.background import Blocks, principal_traces
+from gpucells.factorisation.background import Blocks, principal_traces
+from gpucells.factorisation.rounds import RAGGED, _ragged
 from gpucells.methods.cnmf.settings import CnmfSettings
-from gpucells.methods.cnmf.solve import RAGGED, _ragged
 
 
 def _means(n_smooth: int, faintest: float, seed: int = 0) -> tuple[np.ndarray, tuple[int, int]]:

@@ -10,9 +10,9 @@ from reference.planted import footprints, transients
 from scipy import optimize, sparse
 
 from gpucells.candidates.footprints import Windows
-from gpucells.methods.cnmf import spatial as module
+from gpucells.factorisation import spatial as module
+from gpucells.factorisation.spatial import regressors, update_footprints
 from gpucells.methods.cnmf.settings import CnmfSettings
-from gpucells.methods.cnmf.spatial import regressors, update_footprints
 
 SHAPE, RADIUS, N_FRAMES = (32, 36), 4.0, 300
 CENTRES = [(8, 8), (10, 14), (24, 26), (22, 8)]  # the first two overlap

@@ -9,8 +9,8 @@ import pytest
 from reference.planted import footprints, transients
 from scipy import optimize, sparse
 
+from gpucells.factorisation.temporal import LeastSquares, deconvolved, gram_of
 from gpucells.methods.cnmf.settings import CnmfSettings
-from gpucells.methods.cnmf.temporal import LeastSquares, deconvolved, gram_of
 
 SHAPE, N_FRAMES = (30, 30), 250
 CENTRES = [(8, 8), (10, 12), (20, 20), (22, 8)]

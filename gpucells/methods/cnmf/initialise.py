@@ -9,8 +9,9 @@ import numpy as np
 from scipy import sparse
 
 from gpucells.candidates.find import find_in_residual
+from gpucells.factorisation.state import State
 from gpucells.methods.cnmf.initialise_nmf import compressed_nmf, graph_nmf, sparse_nmf
-from gpucells.methods.cnmf.state import State
+from gpucells.methods.cnmf.settings import CnmfSettings
 from gpucells.ops.residual import subtract_components
 from gpucells.preprocess.noise_units import scaled
 
@@ -33,7 +34,7 @@ def find(
     report : callable
         Told stage, done, total and unit.
     read_again : callable, optional
-        As :func:`gpucells.methods.cnmf.solve.solve` takes it.
+        As :func:`gpucells.factorisation.rounds.solve` takes it.
 
     Returns
     -------
@@ -41,11 +42,13 @@ def find(
         ``(n_cells, n_pixels)`` with maximum 1.
 
     """
-    if state.settings.init == "greedy_roi":
+    settings = state.settings
+    assert isinstance(settings, CnmfSettings)
+    if settings.init == "greedy_roi":
         return _greedy(state, report, read_again)
     report("find cells", 0, 0, "cells")
-    factorise = FACTORISATIONS[state.settings.init]
-    footprints, _ = factorise(state.units.movie, state.image_shape, state.settings.n_cells)
+    factorise = FACTORISATIONS[settings.init]
+    footprints, _ = factorise(state.units.movie, state.image_shape, settings.n_cells)
     return with_maximum_1(scaled(footprints, state.units.noise))
 
 

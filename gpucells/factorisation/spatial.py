@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 
 from gpucells.candidates.footprints import Windows
-from gpucells.methods.cnmf.settings import CnmfSettings
+from gpucells.factorisation.settings import FactorisationSettings
 from gpucells.ops.masked_lasso import masked_lasso, nnls_l0
 
 Float32 = NDArray[np.float32]
@@ -38,7 +38,7 @@ def regressors(traces: Float32, field: Float32) -> Float32:
 
 def update_footprints(
     windows: Windows, products: Float32, image_products: Float32, energy: Float64, traces: Float32, radius_px: float,
-    settings: CnmfSettings,
+    settings: FactorisationSettings,
 ) -> tuple[sparse.csr_array, Float32, Float32]:  # fmt: skip
     """Solve footprints and background images.
 
@@ -57,7 +57,7 @@ def update_footprints(
         ``(n_cells + n_background, n_frames)`` the regressors.
     radius_px : float
         Cell radius (px).
-    settings : CnmfSettings
+    settings : FactorisationSettings
         Of the run.
 
     Returns

@@ -16,9 +16,9 @@ from scipy import sparse
 
 from gpucells.candidates.footprints import Windows
 from gpucells.device.arrays import namespace_of, to_host
-from gpucells.methods.cnmf.settings import CnmfSettings
-from gpucells.methods.cnmf.spatial import regressors, update_footprints
-from gpucells.methods.cnmf.temporal import LeastSquares, deconvolved, gram_of
+from gpucells.factorisation.settings import FactorisationSettings
+from gpucells.factorisation.spatial import regressors, update_footprints
+from gpucells.factorisation.temporal import LeastSquares, deconvolved, gram_of
 from gpucells.model.components import Components, FinalCells
 from gpucells.ops.frame_products import accumulate, project
 from gpucells.ops.oasis import Deconvolved
@@ -42,7 +42,7 @@ class FinalUpdates:
         ``(height, width)``.
     radius_px : float
         Cell radius (px).
-    settings : CnmfSettings
+    settings : FactorisationSettings
         Of the run.
     hold : bool
         Leave the footprints as they are: one pass.
@@ -50,7 +50,7 @@ class FinalUpdates:
 
     def __init__(
         self, components: Components, noise: Float32, image_shape: tuple[int, int], radius_px: float,
-        settings: CnmfSettings, hold: bool,
+        settings: FactorisationSettings, hold: bool,
     ) -> None:  # fmt: skip
         self.n_passes = 1 if hold or components.footprints.shape[0] == 0 else 3
         self._settings, self._radius_px = settings, radius_px
@@ -161,14 +161,14 @@ class FinalUpdates:
         )  # fmt: skip
 
 
-def order_cells(components: Components, settings: CnmfSettings) -> Components:
+def order_cells(components: Components, settings: FactorisationSettings) -> Components:
     """Put the brightest cells first; reject the last ones where the settings say how many there may be.
 
     Parameters
     ----------
     components : Components
         Of the whole image.
-    settings : CnmfSettings
+    settings : FactorisationSettings
         Of the run.
     """
     whitened = scaled(components.footprints, np.float32(1) / components.noise)

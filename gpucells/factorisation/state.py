@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from gpucells.device.arrays import namespace_of, to_host
-from gpucells.methods.cnmf.background import Blocks, principal_traces
-from gpucells.methods.cnmf.settings import CnmfSettings
+from gpucells.factorisation.background import Blocks, principal_traces
+from gpucells.factorisation.settings import FactorisationSettings
 from gpucells.model.components import Rejected
 from gpucells.ops.dense_products import trace_products
 from gpucells.ops.footprint_products import footprint_products
@@ -34,7 +34,7 @@ class State:
         The movie.
     radius_px : float
         Cell radius (px).
-    settings : CnmfSettings
+    settings : FactorisationSettings
         Of the run.
     blocks : Blocks
         Where the background is looked for.
@@ -56,7 +56,7 @@ class State:
 
     units: NoiseUnits
     radius_px: float
-    settings: CnmfSettings
+    settings: FactorisationSettings
     blocks: Blocks
     means: Float32
     footprints: sparse.csr_array
@@ -68,7 +68,7 @@ class State:
     dropped: list[Rejected] = dataclasses.field(default_factory=list)
 
     @classmethod
-    def of(cls, units: NoiseUnits, radius_px: float, settings: CnmfSettings) -> State:
+    def of(cls, units: NoiseUnits, radius_px: float, settings: FactorisationSettings) -> State:
         """Begin without cells, and with the background that shows already."""
         n_pixels, n_frames = units.movie.shape
         blocks = Blocks.of(units.inside, radius_px)

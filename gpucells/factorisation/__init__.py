@@ -1,0 +1,1 @@
+"""Constrained matrix factorisation: the rounds, updates and background that CNMF and CNMF-E share."""
