@@ -21,6 +21,7 @@ from scipy import ndimage
 
 from gpucells.device.arrays import namespace_of, to_host
 from gpucells.device.kernels import Array, Define, Kernel, Scalar
+from gpucells.ops.pixel_boxes import covered
 from gpucells.ops.row_blocks import each_share
 
 Float32 = NDArray[np.float32]
@@ -104,9 +105,9 @@ def update_seed_image(
     boxes : numpy.ndarray
         ``(n, 4)`` integers ``row0, row1, column0, column1``; may overlap, reach over the border, or be empty.
     """
-    among, covered = to_host(inside), _covered(boxes, image.shape)  # a pixel counts once, in however many it lies
-    pixels = np.flatnonzero(covered & among)
-    image[covered] = 0
+    among, within = to_host(inside), covered(boxes, image.shape)  # a pixel counts once, in however many it lies
+    pixels = np.flatnonzero(within & among)
+    image[within] = 0
     if is_cupy_array(movie):
         image.put(pixels, _values_cuda(movie, among, pixels))
         return
@@ -123,17 +124,6 @@ def _values_cuda(movie: Any, inside: NDArray[np.bool_], pixels: NDArray[np.int64
         pixels=xp.asarray(pixels, np.int64), values=values,
     )  # fmt: skip
     return to_host(values)
-
-
-def _covered(boxes: NDArray[np.integer[Any]], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return which pixels lie in a box: each adds 1 at two of its corners and takes it back at the others."""
-    rows, columns = np.clip(boxes[:, :2], 0, shape[0]), np.clip(boxes[:, 2:], 0, shape[1])
-    some = (rows[:, 0] < rows[:, 1]) & (columns[:, 0] < columns[:, 1])
-    steps = np.zeros((shape[0] + 1, shape[1] + 1), np.int64)
-    for i in (0, 1):
-        for j in (0, 1):
-            np.add.at(steps, (rows[some, i], columns[some, j]), 1 if i == j else -1)
-    return np.asarray(steps.cumsum(axis=0).cumsum(axis=1)[:-1, :-1] > 0)
 
 
 def pick_seeds(image: Float32, threshold: float, min_pixels: int, distance: int) -> NDArray[np.int64]:

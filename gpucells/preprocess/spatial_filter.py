@@ -62,6 +62,14 @@ def butterworth(frequency: NDArray[Any], low: float, high: float, order: int = 4
     return gain
 
 
+def _response(kernel: NDArray[Any], height: int, width: int) -> NDArray[np.float64]:
+    """``(height, width)`` by what a mirrored kernel multiplies each cosine of a frame."""
+    y, x = (np.arange(size) - size // 2 for size in kernel.shape)
+    rows = np.cos(np.pi / max(height, 1) * np.outer(np.arange(height), y))
+    columns = np.cos(np.pi / max(width, 1) * np.outer(np.arange(width), x))
+    return np.asarray(rows @ kernel @ columns.T, np.float64)
+
+
 class SpatialFilter:
     """A band-pass for frames of one size.
 
@@ -114,6 +122,7 @@ class SpatialFilter:
         if edges not in ("mirror", "power_of_two"):
             raise SettingsError(f"edges = {edges!r} is unknown", "use 'mirror' or 'power_of_two'")
         self.frame_shape = (height, width)
+        self._changes = math.isfinite(highpass_cutoff) or math.isfinite(lowpass_cutoff)
         corner = 2 / (math.pi * radius_px)
         self.low, self.high = corner / highpass_cutoff, corner * lowpass_cutoff
         self.workers = workers
@@ -127,10 +136,31 @@ class SpatialFilter:
         frequency = np.hypot(frequency_scale_yx[0] * y[:, None], frequency_scale_yx[1] * x)
         self._gain = butterworth(frequency, self.low, self.high, order).astype(np.float32)
 
+    @classmethod
+    def of_kernel(cls, height: int, width: int, kernel: NDArray[Any], workers: int = 1) -> SpatialFilter:
+        """Make the filter that correlates every frame, mirrored at its edges, with a kernel.
+
+        A kernel that is its own mirror image multiplies the cosine transform of a frame, whose continuation is mirrored
+        too; it may be larger than the frame.
+
+        Parameters
+        ----------
+        height, width : int
+            Of a frame, in px.
+        kernel : numpy.ndarray
+            ``(odd, odd)``, the same when turned upside down and when turned left to right.
+        workers : int
+            Threads of the transforms.
+        """
+        result = cls(height, width, 1.0, workers=workers)
+        result._gain = _response(kernel, height, width).astype(np.float32)
+        result._changes = True
+        return result
+
     @property
     def is_identity(self) -> bool:
         """Whether both cutoffs are off, so that frames pass unchanged."""
-        return self.low == 0 and not math.isfinite(self.high)
+        return not self._changes
 
     def apply(self, frames: NDArray[Any], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Filter frames.
