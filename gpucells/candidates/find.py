@@ -13,20 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, special
 
+from gpucells.candidates.filtered_movie import filter_movie
 from gpucells.candidates.settings import CandidateSettings
-from gpucells.device.arrays import namespace_of
 from gpucells.ops.contamination import bias_bound
-from gpucells.ops.fold_frames import unfold_frames, whiten_frames
 from gpucells.ops.patches import Patches
 from gpucells.ops.seed_fits import EDGE, SeedFits, fit_seeds, subtract_seeds
 from gpucells.ops.seeds import REACH, pick_seeds, seed_image, update_seed_image
-from gpucells.preprocess.noise_units import whiten
 from gpucells.preprocess.spatial_filter import SpatialFilter
 
 Float32 = NDArray[np.float32]
 
 WINDOW_RADII = 2.2  # half a seed's window in cell radii: a cell and its halo
-CHUNK = 64  # frames filtered at once
 GROW = 2  # px around a fit's support that its subtraction reaches
 
 
@@ -91,15 +88,8 @@ def find_in_residual(
     smoother = SpatialFilter(
         height, width, radius_px, lowpass_cutoff=settings.spatial_lowpass_cutoff, workers=numba.get_num_threads()
     )
-    n_frames, n_pixels = residual.shape[1], len(residual)
-    xp = namespace_of(residual)
-    zero, one, every = xp.zeros(n_pixels, np.float32), xp.ones(n_pixels, np.float32), xp.arange(n_pixels)
-    chunk = xp.empty((min(CHUNK, n_frames), n_pixels), np.float32)  # one for all: fresh memory costs more than the work
-    for first in range(0, n_frames, CHUNK):
-        n = min(CHUNK, n_frames - first)
-        frames = unfold_frames(residual, first, n, noise, chunk[:n]).reshape(n, height, width)
-        whiten_frames(smoother.apply(frames, out=frames), zero, one, every, residual, first)
-    whiten(residual, inside.ravel(), 0.5)
+    n_frames = residual.shape[1]
+    filter_movie(residual, noise, inside, smoother)
     threshold = settings.cellfind_min_snr
     if threshold is None:
         threshold = noise_threshold(inside.shape, n_frames, radius_px, settings.spatial_lowpass_cutoff)
