@@ -7,7 +7,8 @@ baseline,
           C_p = \operatorname{mean}_{q \in N_8(p)} \operatorname{corr}(x_p^{>2}, x_q^{>2}),
 
 where :math:`x^{>2}` is 0 where the trace is not above 2 noises (Zhou et al. 2018, eLife 7:e28728). Seeds are local
-maxima of :math:`C \cdot \mathrm{PNR}` where both are above thresholds, which ``seed_thresholds.py`` takes from the movie.
+maxima of :math:`C \cdot \mathrm{PNR}` where both are above thresholds, which come from the movie
+(``seed_thresholds.py``).
 
 Where we differ: the noise is that of the second differences, and seeds are picked many at a time, far from each other.
 """

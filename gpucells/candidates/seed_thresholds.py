@@ -16,9 +16,12 @@ Two things break the symmetry, and are taken out on both sides alike:
   equally high. Maxima beside what is half as high again, of the other sign and at that frame, do not count.
 - Vessels, the edge of a lens and motion fluctuate much more than the rest. A few of the highest maxima of the negated
   movie are left out together with all within :data:`APART_RADII` of them, if that lets lower thresholds do elsewhere.
-  There, seeds have to be half as bright again as what the negated movie has.
+  There, seeds have to be half as bright again as what the negated movie has. Whichever maxima were left out because
+  they are high, the rest would look better than it is: every second one says what to leave out, the others, counted
+  twice, what passes elsewhere.
 
-Nothing is taken for a cell where hardly anything rises higher than the negated movie does.
+Where no pair does, half of the seeds may be chance, and 5 stands for the 2: :math:`n_- + 5 \le 0.5 \, n_+`. Nothing is
+taken for a cell where hardly anything rises higher than the negated movie does.
 """
 
 from __future__ import annotations
@@ -35,9 +38,11 @@ from gpucells.preprocess.zero_mean_gaussian import SIGMA_RADII, zero_mean_gaussi
 
 Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
+_Given = tuple[float | None, float | None]  # the user's own thresholds
 
-CHANCE = 0.2  # share of seeds that may be chance; what follows judges each by its footprint and trace
-PLUS = 2  # so that it takes ten maxima above all of the negated movie's before thresholds are taken from counts
+# Share of seeds that may be chance (what follows judges each by its footprint and trace), and what is added to the
+# number of the negated movie's: it takes ten maxima above all of those before thresholds are taken from counts.
+STRICT, LENIENT = (0.2, 2), (0.5, 5)
 OUTWEIGHED = 1.5  # by as much the other sign has to be higher; symmetric fluctuations have .5 to 1.5, surrounds 2 to 8
 UNSEEN = 0.5  # share of the negated movie's maxima that surrounds may hide before noise has to be reckoned with
 ABOVE_ALL = 1.25  # times the negated movie's highest peak, where too few stand out to count
@@ -176,18 +181,23 @@ def choose_thresholds(
     own, null = upward.some(upward.counts), downward.some(downward.counts)
     hidden = len(downward.at) - len(null.at)
     lowest = floor if len(null.at) < UNSEEN * len(downward.at) or not len(null.at) else 0.0
-    choice, apart = _with_parts_apart(own, null, inside, radius_px, lowest, (min_corr, min_pnr))
     warnings: list[str] = []
+    given, chance = (min_corr, min_pnr), STRICT
+    choice, apart = _with_parts_apart(own, null, inside, radius_px, lowest, floor, given)
+    if choice is None:
+        lowest, chance = max(lowest, floor), LENIENT
+        choice = _choose(own, null, lowest, given, chance)
     if choice is None:
         reason = "the negated movie's peaks are about as many and as high as the movie's: a quarter above the highest"
         if min_corr is None or min_pnr is None:
             warnings.append(
                 "hardly anything stands out from what goes down as often as up: no or few cells, or a strong background"
             )
-        choice = _above_all(null, max(lowest, floor), (min_corr, min_pnr))
+        choice = _above_all(null, lowest, given)
     else:
-        share = round(100 * CHANCE)
-        reason = f"maxima of the negated movie, which has no cells: {share} % of the seeds may be chance"
+        reason = f"maxima of the negated movie, which has no cells: {chance[0]:.0%} of the seeds may be chance"
+        if chance is LENIENT:
+            warnings.append("much goes down as far as up: up to half of the seeds may be chance")
         if lowest and choice.min_pnr < 1.05 * lowest:
             reason = f"what noise alone reaches once in the movie ({lowest:.1f}); the negated movie has less"
         if apart.any():
@@ -206,18 +216,22 @@ def choose_thresholds(
 
 
 def _with_parts_apart(
-    own: Peaks, null: Peaks, inside: Bool, radius_px: float, lowest: float, given: tuple[float | None, float | None]
+    own: Peaks, null: Peaks, inside: Bool, radius_px: float, lowest: float, floor: float, given: _Given
 ) -> tuple[_Choice | None, Bool]:
     """Choose for the whole image, or without what fluctuates most if that gives clearly more seeds."""
     nothing = np.zeros(inside.shape, bool)
-    best, best_apart = _choose(own, null, lowest, given), nothing
+    best, best_apart = _choose(own, null, lowest, given, STRICT), nothing
     if len(null.at) < 4 or (given[0] is not None and given[1] is not None):
         return best, best_apart
-    for n in np.unique(np.geomspace(1, len(null.at) // 2, STEPS).astype(int)):
-        apart = _around(null.at[:n], inside.shape, radius_px)
+    rank = np.arange(len(null.at))
+    marks, judges = null.some(rank % 2 == 0), null.some(rank % 2 == 1)
+    for n in np.unique(np.geomspace(1, len(marks.at), STEPS).astype(int)):
+        apart = _around(marks.at[:n], inside.shape, radius_px)
         if apart[inside].mean() > MOST_APART:
             break
-        choice = _choose(own.some(~own.within(apart)), null.some(~null.within(apart)), lowest, given)
+        choice = _choose(
+            own.some(~own.within(apart)), judges.some(~judges.within(apart)), max(lowest, floor), given, STRICT, 2
+        )
         if choice is not None and (best is None or choice.n > GAIN * best.n):
             best, best_apart = choice, apart
     return best, best_apart
@@ -229,8 +243,13 @@ def _around(at: NDArray[np.int64], shape: tuple[int, int], radius_px: float) -> 
     return np.asarray(ndimage.distance_transform_edt(marks) <= APART_RADII * radius_px)
 
 
-def _choose(own: Peaks, null: Peaks, lowest: float, given: tuple[float | None, float | None]) -> _Choice | None:
-    """Return the pair that the most maxima pass while few of the negated movie's do; None where there is none."""
+def _choose(
+    own: Peaks, null: Peaks, lowest: float, given: _Given, chance: tuple[float, int], each: int = 1
+) -> _Choice | None:
+    """Return the pair that the most maxima pass while few of the negated movie's do, each of which stands for several.
+
+    None where there is no such pair.
+    """
     corr, pnr = given
     usable = own.pnr >= (lowest if pnr is None else pnr)
     order = np.argsort(-own.pnr[usable], kind="stable")
@@ -245,7 +264,7 @@ def _choose(own: Peaks, null: Peaks, lowest: float, given: tuple[float | None, f
         against = np.sort(null.pnr[null.corr >= level])
         n_null = len(against) - np.searchsorted(against, heights)
         n_own = np.arange(1, len(heights) + 1)
-        enough = np.flatnonzero(n_null + PLUS <= CHANCE * n_own)
+        enough = np.flatnonzero(each * (n_null + chance[1]) <= chance[0] * n_own)
         if pnr is not None:
             enough = enough[enough == len(heights) - 1]
         if not len(enough):
@@ -262,7 +281,7 @@ def _levels(corr: Float32) -> NDArray[np.floating]:
     return levels if len(levels) <= LEVELS else levels[np.linspace(0, len(levels) - 1, LEVELS).astype(int)]
 
 
-def _above_all(null: Peaks, floor: float, given: tuple[float | None, float | None]) -> _Choice:
+def _above_all(null: Peaks, floor: float, given: _Given) -> _Choice:
     corr, pnr = given
     if corr is None:
         corr = max(0.0, float(np.median(null.corr))) if len(null.corr) else 0.0

@@ -1,6 +1,7 @@
 """Correlation of every pixel with its eight neighbours: cells show, shot noise does not.
 
-With a threshold it is the image that CNMF-E finds cells in (Zhou et al. 2018): what is not above some noises counts as 0.
+With a threshold it is the image that CNMF-E finds cells in (Zhou et al. 2018): what is not above some
+noises counts as 0.
 
 Movies on a GPU go to ``kernels/local_correlation.cu``, all others to numba.
 """
@@ -23,6 +24,8 @@ from gpucells.ops.row_blocks import each_share
 Float32 = NDArray[np.float32]
 
 WARPS, STRIP = 8, 4  # of the CUDA kernel: strips a block, pixels of a row a strip, which a warp works on
+# A NaN has to stay one where a threshold is compared with, so only what leaves it alone is allowed.
+SAFE = {"reassoc", "nsz", "arcp", "contract"}
 LARGEST = np.float32(3.4028235e38)  # finite number of single precision
 AFTER = ((0, 1), (1, -1), (1, 0), (1, 1))  # rows and columns to the neighbours that it multiplies a pixel with
 
@@ -41,7 +44,7 @@ LOCAL_CORRELATION = Kernel(
 )  # fmt: skip
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
+@numba.njit(cache=True, fastmath=SAFE, error_model="numpy", nogil=True)
 def _moments(movie, mean, threshold, wanted, rest, norm, begin, end):  # type: ignore[no-untyped-def]
     """Mean of every pixel about the given one, and the norm of what varies."""
     _, width, n_frames = movie.shape
@@ -60,7 +63,7 @@ def _moments(movie, mean, threshold, wanted, rest, norm, begin, end):  # type: i
             norm[y, x] = np.sqrt(max(squares - total * rest[y, x], np.float32(0)))
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
+@numba.njit(cache=True, fastmath=SAFE, error_model="numpy", nogil=True)
 def _correlate(movie, mean, threshold, wanted, rest, norm, image, begin, end):  # type: ignore[no-untyped-def]
     height, width, n_frames = movie.shape
     for y in range(begin, end):

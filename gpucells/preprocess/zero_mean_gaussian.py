@@ -3,8 +3,8 @@ r"""The filter that CNMF-E finds cells with: a Gaussian as wide as a cell, less 
 .. math:: h(u) = g(u) - \operatorname{mean}_{|u| \le 2\sigma} g \quad (|u| \le 2\sigma), \qquad
           g(u) = e^{-|u|^2 / 2\sigma^2}
 
-(Zhou et al. 2018, eLife 7:e28728). What does not vary over the disc leaves nothing, so that diffuse background goes, and
-what is as wide as a cell stays. Around a bright cell it leaves a dark surround.
+(Zhou et al. 2018, eLife 7:e28728). What does not vary over the disc leaves nothing, so that diffuse background goes,
+and what is as wide as a cell stays. Around a bright cell it leaves a dark surround.
 """
 
 from __future__ import annotations

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import tolerance
 from reference.frame_measures import band_pass_mirrored
+from scipy import ndimage
 
 import gpucells.preprocess.spatial_filter as module
 from gpucells.device.arrays import to_host
 from gpucells.preprocess.spatial_filter import SpatialFilter
+from gpucells.preprocess.zero_mean_gaussian import zero_mean_filter, zero_mean_gaussian
 
 
 def frames_of(shape: tuple[int, int, int], dtype: str = "uint16") -> Any:
@@ -28,6 +30,16 @@ def test_it_agrees_with_the_doubled_frame(cuda: Any, shape: tuple[int, int, int]
     assert isinstance(on_gpu, cuda.ndarray)
     assert on_gpu.dtype == np.float32
     tolerance.assert_as_accurate(to_host(on_gpu), on_cpu, wanted)
+
+
+@pytest.mark.parametrize("shape", [(3, 20, 37), (2, 1, 16), (0, 8, 9)])
+def test_a_kernel_is_correlated_with_mirrored_frames(cuda: Any, shape: tuple[int, int, int]) -> None:
+    frames, kernel = frames_of(shape), zero_mean_gaussian(3.0)
+    wanted = [ndimage.correlate(frame.astype(np.float64), kernel, mode="reflect") for frame in frames]
+    smoother = zero_mean_filter(*shape[1:], radius_px=6)
+    on_cpu, on_gpu = smoother.apply(frames), smoother.apply(cuda.asarray(frames))
+    np.testing.assert_allclose(on_cpu, np.array(wanted).reshape(shape), atol=1e-2)
+    tolerance.assert_as_accurate(to_host(on_gpu), on_cpu, np.array(wanted).reshape(shape))
 
 
 @pytest.mark.parametrize("edges", ["mirror", "power_of_two"])
