@@ -91,7 +91,8 @@ def filter_to_cells(
     live : numpy.ndarray
         ``(height, width)`` bool, the pixels inside that vary.
     """
-    smoother = zero_mean_filter(*inside.shape, radius_px, numba.get_num_threads())
+    height, width = inside.shape
+    smoother = zero_mean_filter(height, width, radius_px, numba.get_num_threads())
     filtered, live = filter_movie(movie, noise, inside, smoother)
     return filtered.reshape(inside.shape), live.reshape(inside.shape)
 

@@ -5,9 +5,9 @@ movie and no cells, and the local maxima of its images are what chance makes: as
 as of the movie's own do by chance. With :math:`n_+` and :math:`n_-` maxima above both thresholds, the lowest pair is
 taken that keeps
 
-.. math:: n_- + 2 \le 0.2 \, n_+ ,
+.. math:: n_- + 3 \le 0.2 \, n_+ ,
 
-the pair with the most :math:`n_+` where several do (Barber and Candès 2015, Ann. Stat. 43:2055, who have 1 for our 2).
+the pair with the most :math:`n_+` where several do (Barber and Candès 2015, Ann. Stat. 43:2055, who have 1 for our 3).
 
 Two things break the symmetry, and are taken out on both sides alike:
 
@@ -20,7 +20,7 @@ Two things break the symmetry, and are taken out on both sides alike:
   they are high, the rest would look better than it is: every second one says what to leave out, the others, counted
   twice, what passes elsewhere.
 
-Where no pair does, half of the seeds may be chance, and 5 stands for the 2: :math:`n_- + 5 \le 0.5 \, n_+`. Nothing is
+Where no pair does, half of the seeds may be chance, and 5 stands for the 3: :math:`n_- + 5 \le 0.5 \, n_+`. Nothing is
 taken for a cell where hardly anything rises higher than the negated movie does.
 """
 
@@ -41,8 +41,8 @@ Bool = NDArray[np.bool_]
 _Given = tuple[float | None, float | None]  # the user's own thresholds
 
 # Share of seeds that may be chance (what follows judges each by its footprint and trace), and what is added to the
-# number of the negated movie's: it takes ten maxima above all of those before thresholds are taken from counts.
-STRICT, LENIENT = (0.2, 2), (0.5, 5)
+# number of the negated movie's: it takes fifteen maxima above all of those before thresholds are taken from counts.
+STRICT, LENIENT = (0.2, 3), (0.5, 5)
 OUTWEIGHED = 1.5  # by as much the other sign has to be higher; symmetric fluctuations have .5 to 1.5, surrounds 2 to 8
 UNSEEN = 0.5  # share of the negated movie's maxima that surrounds may hide before noise has to be reckoned with
 ABOVE_ALL = 1.25  # times the negated movie's highest peak, where too few stand out to count

@@ -164,8 +164,9 @@ def _strips(wanted: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Numbers of the strips of a row with a wanted pixel, those below each other next to each other."""
     height, width = wanted.shape
     across = -(-width // STRIP)
-    padded = np.pad(wanted, ((0, -height % WARPS), (0, across * STRIP - width))).reshape(-1, WARPS, across, STRIP)
-    down, across_at, row = np.nonzero(padded.any(axis=3).transpose(0, 2, 1))
+    padded: NDArray[np.bool_] = np.zeros((-(-height // WARPS), WARPS, across, STRIP), np.bool_)
+    padded.reshape(-1, across * STRIP)[:height, :width] = wanted
+    down, across_at, row = np.nonzero(np.swapaxes(padded.any(axis=3), 1, 2))
     return np.asarray((down * WARPS + row) * across + across_at, np.int64)
 
 
