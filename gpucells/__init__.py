@@ -21,6 +21,7 @@ os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # 2^4 cycles, the least i
 _HOME = {
     "extract_cells": "gpucells.pipeline",
     "apply_footprints": "gpucells.pipeline",
+    "estimate_movie": "gpucells.tiles.estimate_movie",
     "open_movie": "gpucells.io.open_movie",
     "save_cells": "gpucells.io.cells_file",
     "load_cells": "gpucells.io.cells_file",

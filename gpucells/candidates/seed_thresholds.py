@@ -96,10 +96,10 @@ class Thresholds:
     least : numpy.ndarray
         ``(height, width)`` float32 that the product of both has to be above: 0 but where the movie fluctuates much more
         than elsewhere.
-    n_peaks, n_passed : int
-        Local maxima of the movie, and those of them that pass.
-    n_null, n_null_passed : int
-        Local maxima of the negated movie that are no surround of a cell, and those of them that pass.
+    peaks : Peaks
+        Local maxima of the movie.
+    null : Peaks
+        Local maxima of the negated movie that are no surround of a cell.
     n_hidden : int
         Local maxima of the negated movie that are such surrounds.
     reason : str
@@ -111,10 +111,8 @@ class Thresholds:
     min_corr: float
     min_pnr: float
     least: Float32
-    n_peaks: int
-    n_passed: int
-    n_null: int
-    n_null_passed: int
+    peaks: Peaks
+    null: Peaks
     n_hidden: int
     reason: str
     warnings: tuple[str, ...] = ()
@@ -123,6 +121,21 @@ class Thresholds:
         """``(height, width)`` bool, where images of that size are above all thresholds."""
         above = (corr >= self.min_corr) & (pnr >= self.min_pnr)
         return np.asarray(above & (np.maximum(corr, 0) * np.maximum(pnr, 0) > self.least))
+
+    def passing(self, peaks: Peaks) -> Bool:
+        """``(n,)`` bool, which peaks are above all thresholds."""
+        above = (peaks.corr >= self.min_corr) & (peaks.pnr >= self.min_pnr)
+        return np.asarray(above & (peaks.corr * peaks.pnr > self.least[tuple(peaks.at.T)]))
+
+    @property
+    def n_passed(self) -> int:
+        """Local maxima of the movie that pass."""
+        return int(self.passing(self.peaks).sum())
+
+    @property
+    def n_null_passed(self) -> int:
+        """Those of the negated movie that pass."""
+        return int(self.passing(self.null).sum())
 
 
 @dataclass(frozen=True)
@@ -205,14 +218,7 @@ def choose_thresholds(
     if min_corr is not None and min_pnr is not None:
         reason, warnings = "given", []
     least = _least(null, apart, radius_px)
-    passed = [
-        int(((p.corr >= choice.min_corr) & (p.pnr >= choice.min_pnr) & (p.corr * p.pnr > least[tuple(p.at.T)])).sum())
-        for p in (upward, null)
-    ]
-    return Thresholds(
-        choice.min_corr, choice.min_pnr, least, len(upward.at), passed[0], len(null.at), passed[1], hidden, reason,
-        tuple(warnings),
-    )  # fmt: skip
+    return Thresholds(choice.min_corr, choice.min_pnr, least, upward, null, hidden, reason, tuple(warnings))
 
 
 def _with_parts_apart(

@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from gpucells import __version__
-from gpucells.cli import compare, demo, extract, info, report, settings, simulate
+from gpucells.cli import compare, demo, estimate, extract, info, report, settings, simulate
 from gpucells.errors import GpucellsError
 
 EXIT_BUG = 1
@@ -32,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 app.command("extract")(extract.extract)
+app.command("estimate")(estimate.estimate)
 app.command("settings")(settings.settings)
 app.command("info")(info.info)
 app.command("devices")(info.devices)

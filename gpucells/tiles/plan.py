@@ -15,7 +15,7 @@ from gpucells.errors import InputError, MissingFileError
 from gpucells.io.open_movie import open_movie
 from gpucells.methods.registry import Background, FieldModel, Method, MethodSettings, find_method
 from gpucells.model.movie import Movie
-from gpucells.preprocess.estimate import estimate
+from gpucells.preprocess.estimate import Estimate, estimate
 from gpucells.preprocess.mask import check_mask
 from gpucells.settings import RunSettings
 from gpucells.tiles.frames import BLOCK_BYTES
@@ -28,7 +28,7 @@ from gpucells.tiles.grid import (
     Tile,
     plan_tiles,
 )
-from gpucells.tiles.look import look_at
+from gpucells.tiles.look import Look, look_at
 from gpucells.tiles.workers import require_safe_threads
 
 Float32 = NDArray[np.float32]
@@ -154,6 +154,76 @@ class Plan:
         ]
 
 
+@dataclass(frozen=True)
+class FirstLook:
+    """What is known of a movie after some of its frames.
+
+    Parameters
+    ----------
+    seen : Look
+        Those frames.
+    mask : numpy.ndarray
+        ``(height, width)`` bool, where cells may be: the user's.
+    estimated : Estimate
+        Cell diameter and decay.
+    """
+
+    seen: Look
+    mask: NDArray[np.bool_]
+    estimated: Estimate
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """``(height, width)`` bool, the pixels of the mask that vary."""
+        return self.seen.varies & self.mask
+
+
+def look_first(movie: Movie, run: RunSettings) -> FirstLook:
+    """Read some frames and estimate what the run does not say.
+
+    Parameters
+    ----------
+    movie : Movie
+        The source.
+    run : RunSettings
+        Mask and cell diameter.
+
+    Raises
+    ------
+    InputError
+        The movie has too few frames, or nothing in it varies.
+    """
+    if movie.n_frames < FEWEST_FRAMES:
+        raise InputError(
+            f"{movie.source} has {movie.n_frames} frames",
+            f"cells need at least {FEWEST_FRAMES} to tell them from noise",
+        )
+    seen = look_at(movie, FEWEST_FRAMES)
+    mask = _read_mask(run.mask, (movie.height, movie.width))
+    inside = seen.varies & mask
+    if not inside.any():
+        raise InputError(f"{movie.source}: no pixel of {len(seen.frames)} frames varies", "is the right dataset read?")
+    return FirstLook(seen, mask, estimate(seen.frames, inside, run.cell_diameter_px, seen.starts))
+
+
+def frames_to_average(settings: MethodSettings, decay_frames: float, n_frames: int) -> int:
+    """Return how many frames are averaged into one: as given, or as a transient's decay allows.
+
+    Parameters
+    ----------
+    settings : MethodSettings
+        Of the method.
+    decay_frames : float
+        1/e decay time of transients (frames).
+    n_frames : int
+        Of the movie.
+    """
+    factor = settings.downsample_time_by
+    if factor is None:
+        factor = max(1, round(decay_frames / settings.min_tau_after_downsampling))
+    return max(1, min(factor, n_frames // FEWEST_FRAMES))
+
+
 def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, object]) -> Plan:
     """Look at a few frames and decide.
 
@@ -182,24 +252,11 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
     devices = choose_devices(run.device)
     if len(devices) > 1:
         require_safe_threads()
-    if movie.n_frames < FEWEST_FRAMES:
-        raise InputError(
-            f"{movie.source} has {movie.n_frames} frames",
-            f"cells need at least {FEWEST_FRAMES} to tell them from noise",
-        )
     budget = run.memory_bytes or free_host_memory_bytes() // 2
-    seen = look_at(movie, FEWEST_FRAMES)
-    image_shape = (movie.height, movie.width)
-    mask = _read_mask(run.mask, image_shape)
-    inside = seen.varies & mask
-    if not inside.any():
-        raise InputError(f"{movie.source}: no pixel of {len(seen.frames)} frames varies", "is the right dataset read?")
-    estimated = estimate(seen.frames, inside, run.cell_diameter_px, seen.starts)
+    first = look_first(movie, run)
+    seen, estimated, image_shape = first.seen, first.estimated, (movie.height, movie.width)
     radius = estimated.diameter_px / 2
-    factor = settings.downsample_time_by
-    if factor is None:
-        factor = max(1, round(estimated.decay_frames / settings.min_tau_after_downsampling))
-    factor = max(1, min(factor, movie.n_frames // FEWEST_FRAMES))
+    factor = frames_to_average(settings, estimated.decay_frames, movie.n_frames)
     device_room = None
     if devices != ("cpu",):
         n_bytes = min(device_budget_bytes(device, run.device_memory_bytes) for device in devices)
@@ -214,7 +271,7 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
         radius,
         factor,
         seen.noise,
-        mask,
+        first.mask,
         tiles,
         budget,
         device_room,
