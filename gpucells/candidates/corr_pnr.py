@@ -22,6 +22,7 @@ import numba
 import numpy as np
 from array_api_compat import is_cupy_array
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from gpucells.candidates.filtered_movie import filter_movie
 from gpucells.candidates.seed_thresholds import Peaks, Thresholds, choose_thresholds, noise_peak
@@ -73,6 +74,9 @@ def filter_to_cells(
 ) -> tuple[Float32, NDArray[np.bool_]]:
     """Make the movie that the images are of, in place.
 
+    Pixels that do not count are taken for the nearest one that does, as if the image ended there: next to emptied ones
+    the filter would leave a part of the background.
+
     Parameters
     ----------
     movie : array
@@ -92,9 +96,25 @@ def filter_to_cells(
         ``(height, width)`` bool, the pixels inside that vary.
     """
     height, width = inside.shape
+    noise = _continue_outside(movie, noise, inside, radius_px)
     smoother = zero_mean_filter(height, width, radius_px, numba.get_num_threads())
     filtered, live = filter_movie(movie, noise, inside, smoother)
     return filtered.reshape(inside.shape), live.reshape(inside.shape)
+
+
+def _continue_outside(movie: Any, noise: Float32, inside: NDArray[np.bool_], radius_px: float) -> Float32:
+    """Give pixels outside, as far as the filter sees them, the trace and the noise of the nearest one inside."""
+    if inside.all() or not inside.any():
+        return noise
+    distance, nearest = ndimage.distance_transform_edt(~inside, return_indices=True)
+    outside = np.flatnonzero((distance > 0) & (distance <= radius_px + 2))
+    source = (nearest[0] * inside.shape[1] + nearest[1]).ravel()[outside]
+    xp = namespace_of(movie)
+    for some in _chunks(movie.shape[1], np.arange(len(outside)), is_cupy_array(movie)):
+        movie[xp.asarray(outside[some])] = movie[xp.asarray(source[some])]
+    continued = noise.copy()
+    continued[outside] = noise[source]
+    return continued
 
 
 def measure_images(movie: Any, noises: float = NOISES) -> CorrPnr:
@@ -127,7 +147,7 @@ def update_images(movie: Any, images: CorrPnr, boxes: NDArray[np.integer[Any]], 
     # A pixel's correlation is also its neighbours'.
     update_local_correlation(movie, images.corr, boxes + np.array([-1, 1, -1, 1]), None, noises)
     flat, pixels = movie.reshape(-1, movie.shape[2]), np.flatnonzero(covered(boxes, images.pnr.shape))
-    for some in _chunks(movie, pixels):
+    for some in _chunks(movie.shape[2], pixels, is_cupy_array(movie)):
         images.pnr.put(some, to_host(flat[namespace_of(movie).asarray(some)].max(axis=1)))
 
 
@@ -216,7 +236,7 @@ def _peaks_of(movie: Any, noise: Float32, images: CorrPnr, radius_px: float) -> 
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     disc = np.hypot(y, x) <= reach
     pixels, deepest = at[:, 0] * shape[1] + at[:, 1], np.zeros(len(at), np.float32)
-    for some in _chunks(movie, np.arange(len(at)), disc.sum()):
+    for some in _chunks(movie.shape[2] + int(disc.sum()), np.arange(len(at)), is_cupy_array(movie)):
         rows = np.clip(at[some, 0, None] + y[disc], 0, shape[0] - 1)
         around = rows * shape[1] + np.clip(at[some, 1, None] + x[disc], 0, shape[1] - 1)
         frame = flat[xp.asarray(pixels[some])].argmax(axis=1)
@@ -226,7 +246,7 @@ def _peaks_of(movie: Any, noise: Float32, images: CorrPnr, radius_px: float) -> 
     return Peaks(at, images.corr[rows, columns], height, deepest / (height * noise[rows, columns]))
 
 
-def _chunks(movie: Any, items: NDArray[np.int64], more: int = 0) -> list[NDArray[np.int64]]:
-    """Cut items into runs whose traces, and as many samples more each, are a fixed number of bytes."""
-    size = (DEVICE_CHUNK_BYTES if is_cupy_array(movie) else CHUNK_BYTES) // (4 * max(1, movie.shape[2] + more))
-    return [items[first : first + max(1, size)] for first in range(0, len(items), max(1, size))]
+def _chunks(n_samples: int, items: NDArray[np.int64], on_device: bool) -> list[NDArray[np.int64]]:
+    """Cut items of as many samples each into runs of a fixed number of bytes."""
+    size = max(1, (DEVICE_CHUNK_BYTES if on_device else CHUNK_BYTES) // (4 * max(1, n_samples)))
+    return [items[first : first + size] for first in range(0, len(items), size)]

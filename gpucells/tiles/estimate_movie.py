@@ -185,7 +185,7 @@ def _estimate(
 
 
 def _averaged(seen: Look, factor: int) -> Float32:
-    """Average frames, ``(height, width, n)``, each block about its own baseline: what fades between two is no signal."""
+    """``(height, width, n)`` averages, each block about its own baseline: what fades between two is no signal."""
     shape = seen.frames.shape[1:]
     stops = [*seen.starts[1:], len(seen.frames)]
     blocks = [seen.frames[start:stop] for start, stop in zip(seen.starts, stops, strict=True)]

@@ -145,3 +145,16 @@ def test_movies_with_nothing_in_them(shape: tuple[int, int, int], value: float) 
     thresholds = find_thresholds(movie, noise, images, live, RADIUS)
     assert np.isfinite([thresholds.min_corr, thresholds.min_pnr]).all()
     assert find_seeds(images, thresholds, RADIUS, 3).shape == (0, 2)
+
+
+def test_background_leaves_nothing_beside_pixels_that_do_not_count() -> None:
+    rng = np.random.default_rng(8)
+    inside = np.ones((30, 34), bool)
+    inside[:5], inside[:, 30:] = False, False
+    inside[15:17, 12:15] = False
+    movie = np.where(inside[:, :, None], 20 * rng.normal(size=100), rng.normal(size=(30, 34, 100))).astype(np.float32)
+    whole = movie + 0.01 * rng.normal(size=movie.shape).astype(np.float32)
+    noise, live = filter_to_cells(whole.reshape(-1, 100), np.ones(30 * 34, np.float32), inside, RADIUS)
+    np.testing.assert_array_equal(live, inside)
+    assert noise[inside].max() < 0.01  # of the white noise; background of 20 is gone
+    assert not whole[~inside].any()

@@ -31,7 +31,7 @@ def test_a_disc_is_found_and_its_edge_left_out(ground: float, radius: float, cen
     mean, noise, distance = field(radius, centre, ground=ground)
     mask = find_lens_field(mean, noise, 6.0)
     assert mask is not None
-    assert not mask[distance > radius + 0.5].any()
+    assert not mask[distance > radius + 1].any()
     inner = (distance < radius - 8) & (Y > 4) & (Y < 115)
     assert mask[inner].all()
 
