@@ -196,10 +196,10 @@ def choose_thresholds(
     lowest = floor if len(null.at) < UNSEEN * len(downward.at) or not len(null.at) else 0.0
     warnings: list[str] = []
     given, chance = (min_corr, min_pnr), STRICT
-    choice, apart = _with_parts_apart(own, null, inside, radius_px, lowest, floor, given)
+    choice, apart = _with_parts_apart(own, null, inside, radius_px, lowest, floor, given, STRICT)
     if choice is None:
         lowest, chance = max(lowest, floor), LENIENT
-        choice = _choose(own, null, lowest, given, chance)
+        choice, apart = _with_parts_apart(own, null, inside, radius_px, lowest, floor, given, LENIENT)
     if choice is None:
         reason = "the negated movie's peaks are about as many and as high as the movie's: a quarter above the highest"
         if min_corr is None or min_pnr is None:
@@ -222,11 +222,11 @@ def choose_thresholds(
 
 
 def _with_parts_apart(
-    own: Peaks, null: Peaks, inside: Bool, radius_px: float, lowest: float, floor: float, given: _Given
+    own: Peaks, null: Peaks, inside: Bool, radius_px: float, lowest: float, floor: float, given: _Given, chance: tuple[float, int]
 ) -> tuple[_Choice | None, Bool]:
     """Choose for the whole image, or without what fluctuates most if that gives clearly more seeds."""
     nothing = np.zeros(inside.shape, bool)
-    best, best_apart = _choose(own, null, lowest, given, STRICT), nothing
+    best, best_apart = _choose(own, null, lowest, given, chance), nothing
     if len(null.at) < 4 or (given[0] is not None and given[1] is not None):
         return best, best_apart
     rank = np.arange(len(null.at))
@@ -236,7 +236,7 @@ def _with_parts_apart(
         if apart[inside].mean() > MOST_APART:
             break
         choice = _choose(
-            own.some(~own.within(apart)), judges.some(~judges.within(apart)), max(lowest, floor), given, STRICT, 2
+            own.some(~own.within(apart)), judges.some(~judges.within(apart)), max(lowest, floor), given, chance, 2
         )
         if choice is not None and (best is None or choice.n > GAIN * best.n):
             best, best_apart = choice, apart
