@@ -44,7 +44,9 @@ _Given = tuple[float | None, float | None]  # the user's own thresholds
 # number of the negated movie's: it takes fifteen maxima above all of those before thresholds are taken from counts.
 STRICT, LENIENT = (0.2, 3), (0.5, 5)
 OUTWEIGHED = 1.5  # by as much the other sign has to be higher; symmetric fluctuations have .5 to 1.5, surrounds 2 to 8
-UNSEEN = 0.5  # share of the negated movie's maxima that surrounds may hide before noise has to be reckoned with
+SEEN = (
+    0.75  # share of the negated movie's maxima that has to be no surround, or it is reckoned what noise alone reaches
+)
 ABOVE_ALL = 1.25  # times the negated movie's highest peak, where too few stand out to count
 APART_RADII = 2.0  # around what fluctuates more than the rest, in cell radii
 MOST_APART = 1 / 3  # share of the image that may be set apart
@@ -193,7 +195,7 @@ def choose_thresholds(
     """
     own, null = upward.some(upward.counts), downward.some(downward.counts)
     hidden = len(downward.at) - len(null.at)
-    lowest = floor if len(null.at) < UNSEEN * len(downward.at) or not len(null.at) else 0.0
+    lowest = floor if len(null.at) < SEEN * len(downward.at) or not len(null.at) else 0.0
     warnings: list[str] = []
     given, chance = (min_corr, min_pnr), STRICT
     choice, apart = _with_parts_apart(own, null, inside, radius_px, lowest, floor, given, STRICT)
@@ -222,7 +224,14 @@ def choose_thresholds(
 
 
 def _with_parts_apart(
-    own: Peaks, null: Peaks, inside: Bool, radius_px: float, lowest: float, floor: float, given: _Given, chance: tuple[float, int]
+    own: Peaks,
+    null: Peaks,
+    inside: Bool,
+    radius_px: float,
+    lowest: float,
+    floor: float,
+    given: _Given,
+    chance: tuple[float, int],
 ) -> tuple[_Choice | None, Bool]:
     """Choose for the whole image, or without what fluctuates most if that gives clearly more seeds."""
     nothing = np.zeros(inside.shape, bool)
