@@ -56,6 +56,7 @@ def vignetting(power: float) -> Any:
         np.full(Y.shape, 300.0),
         vignetting(2),
         vignetting(4),
+        40 + 300 * np.maximum(0, 1 - (np.hypot(Y - 60, X - 70) / 58) ** 2),  # fades to nothing, without an edge
         np.where((Y > 10) & (Y < 110) & (X > 10) & (X < 130), 300.0, 0.0),  # what registration leaves
         np.where(X > 40, 300.0, 20.0),
         np.where(np.hypot(Y - 60, X - 70) < 30, 20.0, 300.0),  # dark inside
