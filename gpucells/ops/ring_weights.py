@@ -12,7 +12,7 @@ smooth background makes neighbours nearly equal, and what is left of float32 aft
 
 Rows of tiles are worked on one after the other, and products are kept only as long as a ring still needs them.
 
-BLAS multiplies, numba gathers and solves.
+Movies on a GPU go to `ring_weights_cuda`, for all others BLAS multiplies, and numba gathers and solves.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from scipy import sparse
 
 from gpucells.device.arrays import namespace_of, to_host
 from gpucells.errors import InputError
+from gpucells.ops.ring_weights_cuda import multiply_tiles, predict_blocks, solve_rings
 from gpucells.ops.row_blocks import each_share
 
 Float32 = NDArray[np.float32]
@@ -126,10 +127,8 @@ def ring_weights(
     fit = _Fit(blocks, counted, around, ridge)
     found = fit.run(lambda first, end: blocks[first:end])
     if limit is not None:
-        raw = found
         above = np.where(counted, limit * to_host(noise), np.inf).astype(np.float32).ravel()
-        whole = 0, blocks.shape[2]
-        found = fit.run(_Rolling(fit.xp, lambda first, end: _predicted(raw, blocks, whole, (first, end), above)))
+        found = fit.run(_Rolling(fit.xp, _Prediction(found, blocks, (0, blocks.shape[2]), above)))
     return found
 
 
@@ -159,7 +158,7 @@ def ring_background(weights: RingWeights, blocks: Any, frames: slice = slice(Non
     begin, end, step = frames.indices(n_frames)
     if weights.weights.shape != (height * width,) * 2 or step != 1:
         raise InputError(f"weights {weights.weights.shape}, blocks {blocks.shape} and frames {frames} do not fit")
-    return _predicted(weights, blocks, (begin, max(begin, end)), (0, height), None)
+    return _Prediction(weights, blocks, (begin, max(end - begin, 0)), np.zeros(0, np.float32))(0, height)
 
 
 def _check(blocks: Any, inside: Any, offsets: Any, limit: float | None, noise: Any) -> None:
@@ -190,7 +189,9 @@ class _Fit:
         self.n_tile_rows = -(-height // TILE_ROWS)
         self.n_held = min(-(-2 * self.reach // TILE_ROWS) + 1, self.n_tile_rows)
         self.start, self.columns = _neighbours(inside, offsets)
-        self.lead, self.follow = self._places()
+        self.widest = int(np.diff(self.start).max(initial=0))
+        send, (lead, follow) = self.xp.asarray, self._places()
+        self.lists = send(lead), send(follow), send(self.start), send(self.columns)
 
     def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return numbers whose sum, of a block and one not above it, is where their product lies."""
@@ -216,14 +217,27 @@ class _Fit:
             seen = rows(top, bottom)
             means[known:bottom] = _means(xp, seen[known - top :])
             known = bottom
-            _multiply(self, seen, means[top:bottom], self.inside[top:bottom], sums[k % self.n_held])
+            self._multiply(seen, means[top:bottom], self.inside[top:bottom], sums[k % self.n_held])
             ready = height if k == self.n_tile_rows - 1 else max(TILE_ROWS * (k + 1) - self.reach, 0)
-            _solve(self, sums, weights, explained, done * width, ready * width)
+            self._solve(sums.reshape(-1), weights, explained, done * width, ready * width)
             done = ready
         return RingWeights(
             sparse.csr_array((to_host(weights), self.columns, self.start), shape=(height * width,) * 2),
             to_host(explained), to_host(means).ravel().astype(np.float32),
         )  # fmt: skip
+
+    def _multiply(self, rows: Any, means: Any, inside: NDArray[np.bool_], out: Any) -> None:
+        if self.xp is np:
+            _multiply_tiles(rows, means, inside, self.near[1], (TILE_ROWS, self.tile_width), out)
+        else:
+            multiply_tiles(rows, means, inside, self.near[1], (TILE_ROWS, self.tile_width), out)
+
+    def _solve(self, sums: Any, weights: Any, explained: Any, begin: int, end: int) -> None:
+        arguments = sums, *self.lists, self.widest, float(self.ridge), weights, explained
+        if self.xp is np:
+            each_share(end - begin, lambda first, last: _solve_rings(*arguments, begin + first, begin + last))
+        else:
+            solve_rings(sums, self.lists, self.widest, self.ridge, DEPENDENT, weights, explained, begin, end)
 
 
 class _Rolling:
@@ -263,18 +277,20 @@ def _means(xp: Any, rows: Any) -> Any:
     return xp.where(xp.isfinite(found), found, 0.0)
 
 
-def _multiply(fit: _Fit, rows: Float32, means: Float64, inside: NDArray[np.bool_], out: Float64) -> None:
+def _multiply_tiles(
+    rows: Float32, means: Float64, inside: NDArray[np.bool_], near: int, own_size: tuple[int, int], out: Float64
+) -> None:
     """Multiply each tile in the first of some rows of blocks with all that is near it, below or beside."""
-    (n_rows, width, n_frames), near = rows.shape, fit.near[1]
-    targets = out.reshape(fit.n_tiles, TILE_ROWS, fit.tile_width, *fit.window)
-    space = np.empty(n_rows * fit.window[1] * FRAMES)
+    (n_rows, width, n_frames), (high, wide) = rows.shape, own_size
+    targets = out.reshape(len(out), high, wide, *out.shape[2:])
+    space = np.empty(n_rows * out.shape[3] * FRAMES)
     for tile, target in enumerate(targets):
-        x = tile * fit.tile_width
-        columns = slice(max(x - near, 0), min(x + fit.tile_width + near, width))
-        own = slice(0, TILE_ROWS), slice(x - columns.start, x - columns.start + fit.tile_width)
+        x = tile * wide
+        columns = slice(max(x - near, 0), min(x + wide + near, width))
+        own = slice(0, high), slice(x - columns.start, x - columns.start + wide)
         if not inside[:, columns][own].any():
             continue
-        n_own = min(TILE_ROWS, n_rows), min(fit.tile_width, width - x)
+        n_own = min(high, n_rows), min(wide, width - x)
         total: Any = np.zeros((n_own[0] * n_own[1], n_rows * (columns.stop - columns.start)))
         for t in range(0, n_frames, FRAMES):
             part = rows[:, columns, t : t + FRAMES]
@@ -288,7 +304,7 @@ def _multiply(fit: _Fit, rows: Float32, means: Float64, inside: NDArray[np.bool_
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True, fastmath={"nsz", "contract"})
-def _solve_rings(sums, lead, follow, start, columns, ridge, weights, explained, widest, begin, end):  # type: ignore[no-untyped-def]
+def _solve_rings(sums, lead, follow, start, columns, widest, ridge, weights, explained, begin, end):  # type: ignore[no-untyped-def]
     left = np.empty((widest, widest + 1))  # the upper half; the last column is the right-hand side
     wanted, total, inverse = np.empty(widest), np.empty(widest), np.empty(widest)
     for i in range(begin, end):
@@ -305,12 +321,9 @@ def _solve_rings(sums, lead, follow, start, columns, ridge, weights, explained, 
             total[a] = left[a, a]
         for k in range(n):
             row = left[k]
-            alone = row[k] > DEPENDENT * total[k]
-            inverse[k] = 1 / np.sqrt(row[k]) if alone else 0.0
-            for j in range(k, n + 1):
-                row[j] *= inverse[k]
+            inverse[k] = 1 / row[k] if row[k] > DEPENDENT * total[k] else 0.0
             for a in range(k + 1, n):
-                below, share = left[a], row[a]
+                below, share = left[a], row[a] * inverse[k]
                 for j in range(a, n + 1):
                     below[j] -= share * row[j]
         gain = 0.0
@@ -323,14 +336,6 @@ def _solve_rings(sums, lead, follow, start, columns, ridge, weights, explained, 
             gain += weight * (wanted[k] + shift * weight)
         energy = sums[lead[i] + follow[i]]
         explained[i] = gain / energy if n > 0 and energy > 0 else 0.0
-
-
-def _solve(fit: _Fit, sums: Float64, weights: Float32, explained: Float32, begin: int, end: int) -> None:
-    arguments = (
-        sums.reshape(-1), fit.lead, fit.follow, fit.start, fit.columns, float(fit.ridge), weights, explained,
-        int(np.diff(fit.start).max(initial=0)),
-    )  # fmt: skip
-    each_share(end - begin, lambda first, last: _solve_rings(*arguments, begin + first, begin + last))
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True, fastmath={"nsz", "contract"})
@@ -350,16 +355,21 @@ def _predict(movie, start, columns, weights, means, above, t0, first, out, begin
                 line[t] = line[t] if own[t] - line[t] > above[i] else own[t]
 
 
-def _predicted(
-    weights: RingWeights, blocks: Any, frames: tuple[int, int], rows: tuple[int, int], above: Float32 | None
-) -> Any:
-    """Return the prediction of some rows, or where ``above`` is given, the samples that are not so far above it."""
-    (height, width, n_frames), xp = blocks.shape, namespace_of(blocks)
-    out = xp.empty(((rows[1] - rows[0]) * width, frames[1] - frames[0]), np.float32)
-    csr = weights.weights
-    arguments = (
-        blocks.reshape(height * width, n_frames), csr.indptr.astype(np.int32), csr.indices.astype(np.int32), csr.data,
-        weights.means, np.zeros(0, np.float32) if above is None else above, frames[0], rows[0] * width, out,
-    )  # fmt: skip
-    each_share(len(out), lambda begin, end: _predict(*arguments, begin, end))
-    return out.reshape(rows[1] - rows[0], width, frames[1] - frames[0])
+class _Prediction:
+    """Prediction of some rows, or where ``above`` has numbers, the samples that are not so far above it."""
+
+    def __init__(self, weights: RingWeights, blocks: Any, frames: tuple[int, int], above: Float32) -> None:
+        self.xp, self.width, self.first_frame, self.n_out = namespace_of(blocks), blocks.shape[1], frames[0], frames[1]
+        csr, to_side = weights.weights, self.xp.asarray
+        self.movie = blocks.reshape(-1, blocks.shape[2]) if blocks.size else blocks.reshape(csr.shape[0], 0)
+        self.csr = to_side(csr.indptr, np.int32), to_side(csr.indices, np.int32), to_side(csr.data, np.float32)
+        self.means, self.above = to_side(weights.means, np.float32), to_side(above)
+
+    def __call__(self, first: int, end: int) -> Any:
+        out = self.xp.empty(((end - first) * self.width, self.n_out), np.float32)
+        arguments = self.means, self.above, self.first_frame, first * self.width, out
+        if self.xp is np:
+            each_share(len(out), lambda begin, stop: _predict(self.movie, *self.csr, *arguments, begin, stop))
+        else:
+            predict_blocks(self.movie, self.csr, *arguments)
+        return out.reshape(end - first, self.width, self.n_out)

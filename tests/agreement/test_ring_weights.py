@@ -1,4 +1,4 @@
-"""Weights of the ring model against least squares block by block in float64."""
+"""Weights of the ring model: the CPU body against least squares block by block in float64, the CUDA body against it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tolerance
 from reference import ring
 from scipy import ndimage
 
+from gpucells.ops import ring_weights_cuda
 from gpucells.ops.ring_weights import ring_background, ring_offsets, ring_weights
 
 CLOSE = 1e-4  # of the largest weight: far below what noise does to weights
@@ -77,3 +79,83 @@ def test_the_background_is_means_and_weighted_deviations() -> None:
     wanted = wanted.reshape(blocks.shape)
     for frames in (slice(None), slice(100, 217), slice(0, 0), slice(-5, None)):
         np.testing.assert_allclose(ring_background(found, blocks, frames), wanted[..., frames], atol=1e-2)
+
+
+def both(cuda: Any, blocks: Any, inside: Any, radius: float, **options: Any) -> tuple[Any, Any]:
+    return tuple(ring_weights(b, inside, ring_offsets(radius), **options) for b in (blocks, cuda.asarray(blocks)))  # type: ignore[return-value]
+
+
+def assert_same(there: Any, here: Any) -> None:
+    """Both solve in float64 and round at the end."""
+    for name in ("indptr", "indices"):
+        np.testing.assert_array_equal(getattr(there.weights, name), getattr(here.weights, name))
+    largest = np.abs(here.weights.data).max(initial=1)
+    np.testing.assert_allclose(there.weights.data, here.weights.data, rtol=0, atol=1e-6 * largest)
+    np.testing.assert_allclose(there.explained, here.explained, atol=1e-6)
+    np.testing.assert_allclose(there.means, here.means, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "radius"), [((9, 11, 70), 2), ((5, 18, 33), 3.5), ((3, 2, 1), 1), ((2, 3, 9), 9)])
+@pytest.mark.parametrize("ridge", [1e-3, 0])
+def test_the_bodies_agree(cuda: Any, shape: tuple[int, int, int], radius: float, ridge: float) -> None:
+    blocks, inside = movie(*shape), some_inside(*shape[:2])
+    here, there = both(cuda, blocks, inside, radius, ridge=ridge)
+    assert isinstance(there.weights.data, np.ndarray)
+    assert_same(there, here)
+
+
+def test_the_bodies_agree_without_transients(cuda: Any) -> None:
+    blocks, inside = movie(11, 9, 60), some_inside(11, 9)
+    blocks += 40 * (np.random.default_rng(3).random(blocks.shape) < 0.01)
+    blocks[~inside] = np.nan
+    noise = np.random.default_rng(4).uniform(0.5, 2, (11, 9)).astype("f4")
+    plain, (here, there) = (
+        ring_weights(blocks, inside, ring_offsets(2)),
+        both(cuda, blocks, inside, 2, limit=5, noise=noise),
+    )
+    assert np.abs(here.weights.data - plain.weights.data).max() > 1e-3
+    assert_same(there, here)
+
+
+def test_what_never_changes_and_what_does_not_count(cuda: Any) -> None:
+    blocks, inside = movie(8, 9, 40), some_inside(8, 9)
+    blocks[2:5, 3:6] = 7
+    blocks[6, 6:8] = blocks[6, 6]
+    blocks[~inside] = np.inf
+    for counted in (inside, np.zeros_like(inside)):
+        here, there = both(cuda, blocks, counted, 2, ridge=1e-3)
+        assert_same(there, here)
+        assert np.isfinite(ring_background(there, cuda.asarray(blocks)).get()).all()
+    _, there = both(cuda, blocks, inside, 2, ridge=0)
+    assert np.isfinite(there.weights.data).all()
+
+
+def test_rings_that_do_not_fit_into_shared_memory(cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ring_weights_cuda, "SHARED_BYTES", 1 << 10)
+    monkeypatch.setattr(ring_weights_cuda, "SCRATCH_BLOCKS", 5)
+    monkeypatch.setattr(ring_weights_cuda, "NEAR_BYTES", 20_000)  # and frames that do not fit at once
+    blocks, inside = movie(7, 8, 30), some_inside(7, 8)
+    here, there = both(cuda, blocks, inside, 2)
+    assert_same(there, here)
+
+
+def test_the_bodies_predict_alike(cuda: Any) -> None:
+    blocks, inside = movie(6, 9, 300), some_inside(6, 9)
+    found = ring_weights(blocks, inside, ring_offsets(2))
+    wanted = ring.predicted(found.weights.toarray().astype("f8"), found.means, blocks).reshape(blocks.shape)
+    for frames in (slice(None), slice(7, 290), slice(3, 3)):
+        here, there = ring_background(found, blocks, frames), ring_background(found, cuda.asarray(blocks), frames)
+        tolerance.assert_as_accurate(there.get(), here, wanted[..., frames])
+
+
+def test_sanitizers_find_nothing(sanitized_cuda: Any) -> None:
+    blocks, inside = movie(5, 6, 20), some_inside(5, 6)
+    here, there = both(sanitized_cuda, blocks, inside, 1.5, limit=3, noise=np.ones((5, 6), "f4"))
+    assert_same(there, here)
+
+
+def test_sanitizers_find_nothing_in_scratch(sanitized_cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ring_weights_cuda, "SHARED_BYTES", 0)
+    blocks, inside = movie(4, 5, 20), some_inside(4, 5)
+    here, there = both(sanitized_cuda, blocks, inside, 1)
+    assert_same(there, here)
