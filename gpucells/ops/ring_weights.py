@@ -217,6 +217,8 @@ class _Fit:
             seen = rows(top, bottom)
             means[known:bottom] = _means(xp, seen[known - top :])
             known = bottom
+            if self.widest == 0:
+                continue  # only the means are asked for
             self._multiply(seen, means[top:bottom], self.inside[top:bottom], sums[k % self.n_held])
             ready = height if k == self.n_tile_rows - 1 else max(TILE_ROWS * (k + 1) - self.reach, 0)
             self._solve(sums.reshape(-1), weights, explained, done * width, ready * width)

@@ -70,7 +70,7 @@ def multiply_tiles(rows: Any, means: Any, inside: Any, near: int, own: tuple[int
     window = xp.asarray((y[:, None] * width + x[:, None, :]).reshape(n_tiles, -1))
     tile = xp.asarray((np.arange(own[0])[:, None] * wide + near + np.arange(own[1])).ravel())
     counted, centre = xp.asarray(inside).ravel()[window][..., None], means.reshape(-1)[window][..., None]
-    movie, products = rows.reshape(-1, n_frames), out.reshape(n_tiles, -1, high * wide)
+    movie, products = rows.reshape(n_rows * width, n_frames), out.reshape(n_tiles, -1, high * wide)
     products[...] = 0
     n = max(NEAR_BYTES // (8 * window.size), 1)
     for t in range(0, n_frames, n):
@@ -99,8 +99,6 @@ def solve_rings(
     begin, end : int
         Which blocks.
     """
-    if widest == 0:
-        return
     xp, (lead, follow, start, columns) = namespace_of(sums), lists
     matrix = widest * (widest + 3) // 2
     in_shared = 8 * (3 * widest + matrix) <= SHARED_BYTES

@@ -130,6 +130,14 @@ def test_what_never_changes_and_what_does_not_count(cuda: Any) -> None:
     assert np.isfinite(there.weights.data).all()
 
 
+@pytest.mark.parametrize("shape", [(5, 6, 0), (5, 0, 4), (0, 5, 4), (1, 1, 7)])
+def test_nothing_to_fit(cuda: Any, shape: tuple[int, int, int]) -> None:
+    blocks = np.ones(shape, "f4")
+    here, there = both(cuda, blocks, np.ones(shape[:2], bool), 1, limit=3, noise=np.ones(shape[:2], "f4"))
+    assert_same(there, here)
+    np.testing.assert_array_equal(ring_background(there, cuda.asarray(blocks)).get(), blocks)
+
+
 def test_rings_that_do_not_fit_into_shared_memory(cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ring_weights_cuda, "SHARED_BYTES", 1 << 10)
     monkeypatch.setattr(ring_weights_cuda, "SCRATCH_BLOCKS", 5)
