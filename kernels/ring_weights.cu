@@ -14,9 +14,9 @@ __device__ __forceinline__ long long row_of(long long n, long long k) { return k
 // A thread block has a block of the movie. Rows below the pivot are shared out to warps, columns to lanes; one barrier a
 // pivot, since rows are not scaled. Every number is worked out by one thread, in a fixed order.
 //
-// Bound by latency: n steps with a barrier each, then n of one warp; other thread blocks hide it, 7 KiB each for 36
-// neighbours and 17 KiB for 60, beyond 100 in a scratch array. Bytes: 4 n^2 gathered, pieces of which lie side by side, from L2
-// or memory; flops n^3 / 3. 64 x 64 blocks with 40 neighbours: 26 MB, 8 us at 3.35 TB/s; 0.09 Gflop in float64.
+// Bound by latency: n steps with a barrier each, then n of one warp; other thread blocks hide it: they take 8 KiB each for
+// 40 neighbours and 15 KiB for 56; beyond 100, matrices lie in a scratch array. Bytes: 4 n^2 gathered, in runs of what lies
+// side by side, from L2 or memory; flops n^3 / 3. 64 x 64 blocks with 40 neighbours: 26 MB, 8 us at 3.35 TB/s; 0.09 Gflop.
 //
 // block: (32, WARPS); grid: blocks of the movie; shared: 24 widest bytes, and 4 widest (widest + 3) unless in scratch
 // macros, from gpucells/ops/ring_weights_cuda.py: WARPS
