@@ -137,7 +137,7 @@ def find_cells(
         if len(seeds) == 0:
             break
         fits = fit_seeds(movie, inside, seeds, half, settings.cellfind_kappa_std_ratio)
-        refused = ~_is_cell(fits, radius_px, threshold, settings)
+        refused = ~is_cell(fits, radius_px, threshold, settings)
         subtract_seeds(movie, inside, fits, refused, GROW)
         # What is within REACH of a changed pixel; what was emptied around a refused seed scores 0 there by itself.
         reach = half + REACH
@@ -150,8 +150,25 @@ def find_cells(
     return sparse.csr_array(sparse.vstack([patches.to_sparse() for patches in found]))
 
 
-def _is_cell(fits: SeedFits, radius_px: float, threshold: float, settings: CandidateSettings) -> NDArray[np.bool_]:
-    """Judge fits by area and brightness (the original's rules; traces and duplicates are left to the refinement)."""
+def is_cell(fits: SeedFits, radius_px: float, threshold: float, settings: CandidateSettings) -> NDArray[np.bool_]:
+    """Judge fits by area and brightness (the original's rules; traces and duplicates are left to the refinement).
+
+    Parameters
+    ----------
+    fits : SeedFits
+        Of seeds.
+    radius_px : float
+        Cell radius (px).
+    threshold : float
+        Least brightness of a trace.
+    settings : CandidateSettings
+        The limits.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n,)`` bool.
+    """
     area = (fits.images > EDGE).sum(axis=(1, 2)) / (np.pi * radius_px**2)
     good = (fits.areas > 0) & (fits.traces.max(axis=1) >= threshold)
     if not settings.dendrite_aware:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse, spatial
+from scipy import optimize, sparse, spatial
 
 from gpucells.candidates.footprints import EDGE, neighbour_light, window_side
 from gpucells.candidates.settings import CandidateSettings
@@ -113,7 +113,7 @@ def judge(
     shape = footprint_shape(footprints, image_shape, levels=(BROAD,))
     size = (shape.area_px[:, 0] / (np.pi * radius_px**2)).astype(np.float32)
     eccentricity = shape.eccentricity
-    echo = find_echoes(footprints, traces, image_shape, radius_px, settings.echo_correlation)
+    echo = find_echoes(footprints, traces, image_shape, radius_px, settings)
     reasons = []
     for cell in range(len(snr)):
         why = []
@@ -188,11 +188,13 @@ def strictness_of(round_: int, n_rounds: int) -> float:
 
 
 def find_echoes(
-    footprints: sparse.csr_array, traces: Float32, image_shape: tuple[int, int], radius_px: float, limit: float
-) -> NDArray[np.bool_]:
-    """Say which candidates are dim copies of a bright neighbour: what its footprint leaves of its halo.
+    footprints: sparse.csr_array, traces: Float32, image_shape: tuple[int, int], radius_px: float,
+    settings: CandidateSettings,
+) -> NDArray[np.bool_]:  # fmt: skip
+    """Say which candidates are dim copies of bright neighbours: what their footprints leave of their halos.
 
-    A copy is active when the neighbour is, is at most half as bright, and lies within the reach of its window.
+    A copy is active when a neighbour is that is at least twice as bright and lies within the reach of its window, and
+    has no transients of its own: nothing that rises above its noise once those of all such neighbours are taken off.
 
     Parameters
     ----------
@@ -204,8 +206,8 @@ def find_echoes(
         ``(height, width)``.
     radius_px : float
         Cell radius (px).
-    limit : float
-        Correlation of the transients above which a candidate is a copy.
+    settings : CandidateSettings
+        Correlation of the transients above which a candidate may be a copy, and what its own have to reach.
     """
     n_cells = footprints.shape[0]
     echo = np.zeros(n_cells, bool)
@@ -218,8 +220,23 @@ def find_echoes(
     events = Events.of(traces)
     dim = events.peak[first] < ECHO * events.peak[second]
     first, second = first[dim], second[dim]
-    echo[first[events.correlation(first, second) > limit]] = True
+    alike = events.correlation(first, second) > settings.echo_correlation
+    for cell in np.unique(first[alike]):
+        brighter = second[first == cell]
+        echo[cell] = _own_snr(traces[cell], traces[brighter], settings.neighbour_error) < settings.min_snr
     return echo
+
+
+def _own_snr(trace: Float32, brighter: Float32, neighbour_error: float) -> float:
+    """Peak of what a trace has beyond a sum of others, over its noise and a share of what was taken off."""
+    above = trace - np.median(trace)
+    others = np.maximum(brighter - np.median(brighter, axis=1, keepdims=True), 0).astype(np.float64)
+    weights, _ = optimize.nnls(others @ others.T + 1e-9 * np.eye(len(others)) * (others**2).sum(), others @ above)
+    shared = (weights @ others).astype(np.float32)
+    own = above - shared
+    swing = -float(np.quantile(own, LOW_QUANTILE)) / LOW_NORMAL
+    noise = max(float(difference_noise(own[None])[0]), swing, 1e-9)
+    return float((median3(own[None])[0] / np.sqrt(noise**2 + (neighbour_error * shared) ** 2)).max())
 
 
 def merge_duplicates(

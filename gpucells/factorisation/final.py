@@ -16,6 +16,7 @@ from scipy import sparse
 
 from gpucells.candidates.footprints import Windows
 from gpucells.device.arrays import namespace_of, to_host
+from gpucells.factorisation.ring import Ring
 from gpucells.factorisation.settings import FactorisationSettings
 from gpucells.factorisation.spatial import regressors, update_footprints
 from gpucells.factorisation.temporal import LeastSquares, deconvolved, gram_of
@@ -65,23 +66,34 @@ class FinalUpdates:
         self._traces, self._field = components.traces, components.background_traces
         self._footprints = scaled(components.footprints, (self._weight > 0).astype(np.float32))
         self._n_frames = self._traces.shape[1]
+        layout = settings.ring_shape
+        self._ring = None if layout is None else Ring.of(self._inside, self._noise, radius_px, layout)
+        self._blocks_seen = np.empty((0 if self._ring is None else len(self._ring.noise), self._n_frames), np.float32)
+        self._light = np.zeros_like(self._blocks_seen)
         self._model: Deconvolved | None = None
         self._sums: tuple[Any, ...] = ()
 
     def begin(self, number: int) -> None:
         """Make room for what pass ``number`` collects."""
-        self._spatial = number == 1
+        self._spatial, self._first = number == 1, number == 0
         if self._spatial:
             self._begin_footprints()
             return
         self._rows = scaled(self._footprints, self._weight**2)  # the movie itself is not divided by its noise
         self._image_rows = (self._images * self._weight).astype(np.float32)
         self._products = np.empty((len(self._traces) + len(self._field), self._n_frames), np.float32)
+        if self._first and self._ring is not None:
+            self._rows = sparse.csr_array(sparse.vstack([self._rows, scaled(self._ring.means, self._weight)]))
 
     def see(self, some: slice, frames: Any) -> None:
         """Take frames ``some`` of the movie, ``(n, height, width)`` in its own type."""
         if not self._spatial:
-            self._products[:, some] = project(frames, self._rows, self._image_rows)
+            products, n_cells = project(frames, self._rows, self._image_rows), len(self._traces)
+            n_blocks = self._rows.shape[0] - n_cells
+            if n_blocks:
+                self._blocks_seen[:, some] = products[n_cells : n_cells + n_blocks]
+            self._products[:n_cells, some] = products[:n_cells]
+            self._products[n_cells:, some] = products[n_cells + n_blocks :]
             return
         xp = namespace_of(frames)
         n_cells = len(self._traces)
@@ -109,12 +121,35 @@ class FinalUpdates:
         self._sums = ()
 
     def _end_traces(self) -> None:
-        baseline = self._components.baseline
-        self._products -= np.concatenate([self._rows @ baseline, self._image_rows @ baseline])[:, None]
+        baseline, n_cells = self._components.baseline, len(self._traces)
+        of_baseline = self._rows @ baseline
+        self._products -= np.concatenate([of_baseline[:n_cells], self._image_rows @ baseline])[:, None]
+        if self._first:
+            self._blocks_seen -= of_baseline[n_cells:, None]
         whitened = scaled(self._footprints, self._weight)
         problem = LeastSquares(self._products, gram_of(whitened, self._images))
+        if self._ring is not None:
+            problem = self._without_ring(self._ring, problem, whitened)
         self._traces, self._field = problem.solve(self._traces, self._field, -np.inf, SWEEPS)
         self._model = deconvolved(self._traces, self._settings, final=True)
+
+    def _without_ring(self, ring: Ring, problem: LeastSquares, whitened: sparse.csr_array) -> LeastSquares:
+        """Tell the ring's light from what cells and global background leave, and take it off the products."""
+        n_cells = len(self._traces)
+        start = problem
+        if len(self._field) == 0:  # nothing but the ring takes the background off
+            start = LeastSquares(problem.products - self._ring_products(ring, whitened), problem.gram)
+        traces, field = start.solve(self._traces, self._field, -np.inf, SWEEPS)
+        across = sparse.vstack([whitened, sparse.csr_array(self._images)], format="csr") @ ring.means.T
+        known = np.concatenate([np.maximum(traces, 0), field])
+        self._light = ring.light(self._blocks_seen - sparse.csr_array(across.T) @ known)
+        self._traces, self._field = traces, field
+        assert len(traces) == n_cells
+        return LeastSquares(problem.products - self._ring_products(ring, whitened), problem.gram)
+
+    def _ring_products(self, ring: Ring, whitened: sparse.csr_array) -> Float32:
+        both = sparse.vstack([whitened, sparse.csr_array(self._images)], format="csr")
+        return np.asarray(sparse.csr_array(both @ ring.spread.T) @ self._light, np.float32)
 
     def _end_footprints(self) -> None:
         products, image_products, total, energy = (to_host(sums) for sums in self._sums)
@@ -127,6 +162,9 @@ class FinalUpdates:
         products = (products - mean[of_cell] * total[pixels]) * weight[pixels]
         image_products = (image_products - mean[n_cells:, None] * total) * weight
         energy = (energy - total**2 / self._n_frames) * weight**2
+        if self._ring is not None:
+            products -= self._ring.at(self._both[:n_cells], self._light, self._entries.indptr, pixels)
+            image_products = image_products - (self._both[n_cells:] @ self._light.T) @ self._ring.spread
         footprints, scale, self._images = update_footprints(
             self._windows, products.astype(np.float32), image_products.astype(np.float32), energy, self._both,
             self._radius_px, self._settings,

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import ndimage, sparse
 
 from gpucells.candidates.footprints import Windows
 from gpucells.candidates.judge import ORDINARY, VANISHED, Verdict, judge, merge_duplicates, strictness_of
@@ -26,19 +26,23 @@ from gpucells.factorisation.spatial import regressors, update_footprints
 from gpucells.factorisation.state import State
 from gpucells.factorisation.temporal import LeastSquares, deconvolved
 from gpucells.model.components import Components, Rejected
-from gpucells.ops.robust_footprints import Known
 from gpucells.ops.support_products import support_products
 from gpucells.preprocess.noise_units import to_noise_units
 
 Float32 = NDArray[np.float32]
 Stage = Callable[[str, float, float, str], None]
-Find = Callable[[State, Stage, Callable[[Any], None] | None], sparse.csr_array]
+Find = Callable[[State, int, Stage, Callable[[Any], None] | None], sparse.csr_array]
 
 FIRST, NEXT = 30, 10  # sweeps of the traces: from nothing, and from where the round before left them
+EARLY = 2  # searches before the first round; each later one follows a round
 HELD_ROUNDS = 10  # of traces and background where footprints are held: 4 left one trace at r .92, 8 had it at .96
 SAME_SHAPE = 0.9  # cosine of two footprints above which no frame tells them apart: of true neighbours .7 is much
 COMPACT = 0.6  # circularity of an outline that is no longer than a cell's: an ellipse of 3 to 1, or a noisy disc
 RAGGED = "weak transients for a ragged outline"
+FEW = 10  # candidates: the medians of fewer say little
+WIDE, DIM = 2.5, 0.5  # times the candidates' median area and snr: what is wider and dimmer than both is out of focus
+OUT_OF_FOCUS = "out of focus"
+CUT = "cut off: its brightest pixel is on the edge of the image"
 NOT_SEEN = "not seen at its own events"
 
 
@@ -58,8 +62,8 @@ def solve(
     Parameters
     ----------
     find : callable
-        Candidates of a state without cells, ``(n_cells, n_pixels)`` with maximum 1; takes the state, ``report`` and
-        ``read_again``.
+        Candidates in what a state leaves of the movie, ``(n_cells, n_pixels)`` with maximum 1; takes the state, the
+        number of the search from 0, ``report`` and ``read_again``.
     movie : array
         ``(height, width, n_frames)`` float32 in any unit, frames contiguous; overwritten. NumPy's or CuPy's.
     inside : numpy.ndarray
@@ -97,6 +101,8 @@ def solve(
             continue
         _drop_and_merge(state, strictness_of(round_, rounds))
         _fit_footprints(state)
+        if start is None and EARLY + round_ < settings.searches:
+            state.append(find(state, EARLY + round_, report, read_again))
         report("refine", round_ + 1, rounds, "rounds")
     if state.footprints.shape[0] == 0:
         state.update_background()
@@ -114,12 +120,24 @@ def solve(
 def _find(state: State, find: Find, report: Stage, read_again: Callable[[Any], None] | None) -> None:
     """Find cells, and find them again if the background turns out to be more than what was taken off before."""
     known = len(state.field)
-    state.begin_with(find(state, report, read_again))
+    _search(state, find, report, read_again)
     if state.settings.n_background != "auto" or state.footprints.shape[0] == 0:
         return
     _fit_background(state, FIRST)
     if len(state.field) > known:
-        state.begin_with(find(state, report, read_again))
+        _search(state, find, report, read_again)
+
+
+def _search(state: State, find: Find, report: Stage, read_again: Callable[[Any], None] | None) -> None:
+    """Find cells in the movie, and in what those leave of it.
+
+    The background stays as it is meanwhile: found anew, it would take the light of cells that are not found yet.
+    """
+    state.begin_with(state.footprints[:0])
+    for number in range(min(EARLY, state.settings.searches)):
+        if number:
+            state.traces, _ = LeastSquares.of_cells(state).solve(state.traces, state.field[:0], 0.0, FIRST)
+        state.append(find(state, number, report, read_again))
 
 
 def _fit_background(state: State, n_sweeps: int) -> None:
@@ -127,9 +145,12 @@ def _fit_background(state: State, n_sweeps: int) -> None:
 
     The bound keeps a cell from following the background down: footprints that cover the image would share it out.
     """
+    if len(state.field):
+        state.light[:] = 0  # the ring has what the global part leaves, so that goes first
     begin = np.maximum(state.traces, 0)
     state.traces, state.field = LeastSquares.of(state).solve(begin, state.field, 0.0, n_sweeps)
     state.update_background()
+    state.update_ring()
 
 
 def _settle(state: State, n_sweeps: int) -> None:
@@ -169,15 +190,46 @@ def _fit_footprints(state: State) -> None:
     windows = Windows.of(state.footprints, units.noise, units.inside, state.radius_px)
     entries = windows.start()
     products = support_products(units.movie, both[:n_cells], entries.indptr, entries.indices)
+    image_products = state.field_products
+    if state.ring is not None:
+        products -= state.ring.at(both[:n_cells], state.light, entries.indptr, entries.indices)
+        image_products = image_products - (both[n_cells:] @ state.light.T) @ state.ring.spread
     energy = state.energy() if settings.spatial_solver == "nnls_l0" else np.zeros(len(units.noise))
     footprints, scale, state.images = update_footprints(
-        windows, products, state.field_products, energy, both, state.radius_px, settings
+        windows, products, image_products, energy, both, state.radius_px, settings
     )
     if not scale.all():
         gone = [VANISHED if size == 0 else "" for size in scale]
         state.dropped.append(_refused(state, gone, _judge(state, 0.0).quality))  # measured as they were before
     stay = np.flatnonzero(scale)
     state.set_cells(sparse.csr_array(footprints[stay]), state.traces[stay] * scale[stay, None])
+
+
+def _out_of_focus(verdict: Verdict) -> list[str]:
+    """Refuse what is both much wider and much dimmer than the other candidates: a cell above or below the focal plane.
+
+    Light that is blurred over a larger area is dimmer at each pixel; a cell that is large in focus is not.
+    """
+    kept, quality = verdict.kept, verdict.quality
+    if kept.sum() < FEW:
+        return [""] * len(kept)
+    size, snr = (float(np.median(quality[name][kept])) for name in ("size", "snr"))
+    blurred = (quality["size"] > WIDE * size) & (quality["snr"] < DIM * snr)
+    return [
+        f"{OUT_OF_FOCUS}: {s / size:.1f} times the others' area, {b / snr:.2f} of their snr" if out else ""
+        for s, b, out in zip(quality["size"], quality["snr"], blurred, strict=True)
+    ]
+
+
+def _cut(state: State) -> list[str]:
+    """Refuse cells whose brightest pixel is on the edge of what is seen: most of them is not in the picture."""
+    if state.settings.keep_cut_cells:
+        return [""] * len(state.traces)
+    # Dead pixels and lines are no edge.
+    solid = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(state.units.inside, 2, mode="edge")))
+    inner = ndimage.binary_erosion(solid[2:-2, 2:-2])
+    at_edge = ~inner.ravel()[np.asarray(state.footprints.argmax(axis=1)).ravel()]
+    return [CUT if edge else "" for edge in at_edge]
 
 
 def _judge(state: State, strictness: float, events: bool = False) -> Verdict:
@@ -193,6 +245,9 @@ def _judge(state: State, strictness: float, events: bool = False) -> Verdict:
     verdict = _also(verdict, _ragged(verdict, state.settings, strictness))
     if not events:
         return verdict
+    verdict = _also(verdict, _cut(state))
+    if not state.settings.keep_out_of_focus:
+        verdict = _also(verdict, _out_of_focus(verdict))
     seen = _event_correlation(state, np.arange(len(state.traces)))
     least = state.settings.min_event_correlation
     return _also(verdict, [f"{NOT_SEEN}: correlation {r:.2f}, needs {least:.2f}" if r < least else "" for r in seen])
@@ -244,10 +299,10 @@ def _measure(state: State, judged: dict[str, Float32], cells: NDArray[np.integer
 
 
 def _event_correlation(state: State, cells: NDArray[np.integer]) -> Float32:
-    units = state.units
+    units, nothing = state.units, np.zeros(len(state.units.noise), np.float32)
     return event_correlation(
-        units.movie, state.footprints, state.traces, units.noise, Known(sparse.csc_array(state.images), state.field),
-        np.zeros(len(units.noise), np.float32), units.inside, state.radius_px, cells,
+        units.movie, state.footprints, state.traces, units.noise, state.behind(), nothing, units.inside,
+        state.radius_px, cells,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from gpucells.candidates.settings import CandidateSettings
 from gpucells.errors import SettingsError
+from gpucells.factorisation.ring import RingShape
 
 Count = Annotated[int, Field(ge=0)] | Literal["auto"]
 
@@ -21,6 +22,12 @@ class FactorisationSettings(CandidateSettings):
     )
     n_background: Count = Field(
         "auto", description="global background components; auto: as many as are smooth and stand out of the noise"
+    )
+    searches: int = Field(
+        1,
+        ge=1,
+        le=10,
+        description="times that cells are looked for: in the movie, in what the cells leave of it, and after each round",
     )
     max_iter: int = Field(4, ge=1, le=50, description="rounds of traces, judgement and footprints")
     spatial_solver: Literal["lasso", "nnls_l0"] = Field(
@@ -55,6 +62,10 @@ class FactorisationSettings(CandidateSettings):
         le=1.0,
         description="factor on the response's roots: the estimate is too slow where spikes cluster",
     )
+    keep_out_of_focus: bool = Field(
+        True, description="keep cells that are both much wider and much dimmer than the others"
+    )
+    keep_cut_cells: bool = Field(True, description="keep cells whose brightest pixel is on the edge of the image")
     min_event_correlation: float = Field(
         0.0,
         ge=-1.0,
@@ -74,3 +85,8 @@ class FactorisationSettings(CandidateSettings):
                 f"optimize_g = {self.optimize_g} with ar_order = {self.ar_order}", "it fits one decay: ar_order = 1"
             )
         return self
+
+    @property
+    def ring_shape(self) -> RingShape | None:
+        """Of the ring background, where the method has one."""
+        return None

@@ -12,11 +12,14 @@ from scipy import sparse
 
 from gpucells.device.arrays import namespace_of, to_host
 from gpucells.factorisation.background import Blocks, principal_traces
+from gpucells.factorisation.ring import Ring
 from gpucells.factorisation.settings import FactorisationSettings
 from gpucells.model.components import Rejected
 from gpucells.ops.dense_products import trace_products
 from gpucells.ops.footprint_products import footprint_products
 from gpucells.ops.pixel_levels import whiten_pixels
+from gpucells.ops.residual import subtract_components
+from gpucells.ops.robust_footprints import Known
 from gpucells.preprocess.noise_units import NoiseUnits, scaled
 
 Float32 = NDArray[np.float32]
@@ -50,6 +53,11 @@ class State:
         Background, ``(n_background, n_pixels)`` in units of the noise and ``(n_background, n_frames)``.
     field_products : numpy.ndarray
         ``(n_background, n_pixels)`` of the background's traces with the movie.
+    ring : Ring, optional
+        Of the background that the global components leave.
+    blocks_seen, light : numpy.ndarray
+        ``(n_blocks, n_frames)`` the movie in the ring's blocks, and the background that the ring tells there; none
+        without a ring.
     dropped : list of Rejected
         Candidates that are no cells.
     """
@@ -65,6 +73,9 @@ class State:
     images: Float32
     field: Float32
     field_products: Float32
+    ring: Ring | None
+    blocks_seen: Float32
+    light: Float32
     dropped: list[Rejected] = dataclasses.field(default_factory=list)
 
     @classmethod
@@ -73,15 +84,19 @@ class State:
         n_pixels, n_frames = units.movie.shape
         blocks = Blocks.of(units.inside, radius_px)
         means = footprint_products(units.movie, blocks.means)
+        layout = settings.ring_shape
+        ring = None if layout is None else Ring.of(units.inside, units.noise, radius_px, layout)
+        seen = np.zeros((0, n_frames), np.float32) if ring is None else footprint_products(units.movie, ring.means)
         state = cls(
             units, radius_px, settings, blocks, means,
             sparse.csr_array((0, n_pixels), dtype=np.float32), np.zeros((0, n_frames), np.float32),
             np.zeros((0, n_frames), np.float32), np.zeros((0, n_pixels), np.float32),
-            np.zeros((0, n_frames), np.float32), np.zeros((0, n_pixels), np.float32),
+            np.zeros((0, n_frames), np.float32), np.zeros((0, n_pixels), np.float32), ring, seen, np.zeros_like(seen),
         )  # fmt: skip
         state.update_background()
         if settings.n_background == "auto":
             state.images = state.blocks.smooth(state.images, units.inside)
+        state.update_ring()
         return state
 
     @property
@@ -96,8 +111,15 @@ class State:
 
     def begin_with(self, footprints: sparse.csr_array) -> None:
         """Take these footprints, and empty traces."""
-        within = scaled(footprints, self.units.inside.ravel().astype(np.float32))
-        self.set_cells(within, np.zeros((footprints.shape[0], self.units.movie.shape[1]), np.float32))
+        self.footprints, self.traces = self.footprints[:0], self.traces[:0]
+        self.append(footprints)
+
+    def append(self, footprints: sparse.csr_array) -> None:
+        """Take more footprints, with empty traces."""
+        more = scaled(footprints, self.units.inside.ravel().astype(np.float32))
+        empty = np.zeros((more.shape[0], self.units.movie.shape[1]), np.float32)
+        both = sparse.csr_array(sparse.vstack([self.footprints, more]))
+        self.set_cells(both, np.concatenate([self.traces, empty]))
 
     def set_cells(self, footprints: sparse.csr_array, traces: Float32) -> None:
         """Take other footprints and traces."""
@@ -110,12 +132,15 @@ class State:
         self.traces, self.products = self.traces[which], self.products[which]
 
     def energy(self) -> NDArray[np.float64]:
-        """``(n_pixels,)`` sums of squares of the movie about its mean."""
+        """``(n_pixels,)`` sums of squares of the movie, without the ring's light, about its mean."""
         movie = self.units.movie
         xp, result = namespace_of(movie), np.empty(len(movie))
         step = max(1, ENERGY_BYTES // max(1, 8 * movie.shape[1]))
+        nodes = None if self.ring is None else sparse.csr_array(self.ring.spread.T)
         for first in range(0, len(movie), step):
             some = movie[first : first + step].astype(xp.float64)
+            if nodes is not None:
+                some -= xp.asarray(nodes[first : first + step] @ self.light)
             result[first : first + step] = to_host(some.var(axis=1)) * movie.shape[1]
         return result
 
@@ -132,3 +157,32 @@ class State:
         self.field = principal_traces(left, self.blocks.shape, self.settings.n_background)
         self.field_products = trace_products(self.units.movie, self.field)
         self.images = np.asarray(self.field_products - (self.field @ self.traces.T) @ whitened, np.float32)
+
+    def update_ring(self) -> None:
+        """Fit the ring to what cells above their baseline and the global background leave of its blocks."""
+        if self.ring is None:
+            return
+        cells = sparse.csr_array(self.ring.means @ self.whitened().T) @ np.maximum(self.traces, 0)
+        left = self.blocks_seen - cells - (self.ring.means @ self.images.T) @ self.field
+        self.light = self.ring.light(left)
+
+    def ring_products(self, whitened: sparse.csr_array, images: Float32) -> Float32:
+        """``(n_cells + n_images, n_frames)`` products of footprints and images with the ring's light."""
+        if self.ring is None:
+            return np.zeros((whitened.shape[0] + len(images), 1), np.float32)
+        nodes = sparse.csr_array(self.ring.spread.T)
+        across = sparse.vstack([whitened @ nodes, sparse.csr_array(images @ nodes)], format="csr")
+        return np.asarray(across @ self.light, np.float32)
+
+    def behind(self) -> Known:
+        """Return the whole background: global components and the ring's light."""
+        images, traces = sparse.csr_array(self.images), self.field
+        if self.ring is not None:
+            images, traces = sparse.vstack([images, self.ring.spread]), np.concatenate([traces, self.light])
+        return Known(sparse.csc_array(images), traces)
+
+    def residual(self, out: Any = None) -> Any:
+        """Return what cells and background leave of the movie, in units of the noise; ``out`` may be the movie."""
+        behind = self.behind()
+        images = sparse.csr_array(sparse.vstack([self.whitened(), behind.images]))
+        return subtract_components(self.units.movie, images, np.concatenate([self.traces, behind.traces]), out=out)

@@ -47,15 +47,18 @@ class LeastSquares:
 
     @classmethod
     def of(cls, state: State) -> LeastSquares:
-        """Of cells and background together."""
+        """Of cells and global background together, on top of the ring's light."""
+        whitened = state.whitened()
         products = np.concatenate([state.products, image_products(state.units.movie, state.images)])
-        return cls(products, gram_of(state.whitened(), state.images))
+        products -= state.ring_products(whitened, state.images)
+        return cls(products, gram_of(whitened, state.images))
 
     @classmethod
     def of_cells(cls, state: State) -> LeastSquares:
         """Of the cells alone, on top of the background as it is: no pass over the movie."""
         whitened = state.whitened()
         behind = np.asarray(whitened @ state.images.T, np.float32) @ state.field
+        behind += state.ring_products(whitened, state.images[:0])
         return cls(state.products - behind, gram_of(whitened, state.images[:0]))
 
     def solve(self, traces: Float32, field: Float32, lower: float, n_sweeps: int) -> tuple[Float32, Float32]:

@@ -164,7 +164,16 @@ def _cnmf() -> Method:
     return Method("cnmf", "CNMF (Pnevmatikakis et al. 2016)", CnmfSettings.for_preset, solve, model)
 
 
-_METHODS: dict[str, Callable[[], Method]] = {"extract": _extract, "cnmf": _cnmf}
+def _cnmfe() -> Method:
+    from gpucells.factorisation.final import FinalUpdates, order_cells
+    from gpucells.methods.cnmfe.settings import CnmfeSettings
+    from gpucells.methods.cnmfe.solve import solve
+
+    model = LowRankModel(FinalUpdates, order_cells)
+    return Method("cnmfe", "CNMF-E (Zhou et al. 2018)", CnmfeSettings.for_preset, solve, model)
+
+
+_METHODS: dict[str, Callable[[], Method]] = {"extract": _extract, "cnmf": _cnmf, "cnmfe": _cnmfe}
 METHOD_NAMES = tuple(_METHODS)
 
 

@@ -12,7 +12,6 @@ from gpucells.candidates.find import find_in_residual
 from gpucells.factorisation.state import State
 from gpucells.methods.cnmf.initialise_nmf import compressed_nmf, graph_nmf, sparse_nmf
 from gpucells.methods.cnmf.settings import CnmfSettings
-from gpucells.ops.residual import subtract_components
 from gpucells.preprocess.noise_units import scaled
 
 FACTORISATIONS: dict[str, Callable[..., tuple[sparse.csr_array, Any]]] = {
@@ -23,14 +22,19 @@ FACTORISATIONS: dict[str, Callable[..., tuple[sparse.csr_array, Any]]] = {
 
 
 def find(
-    state: State, report: Callable[[str, float, float, str], None], read_again: Callable[[Any], None] | None
+    state: State,
+    number: int,
+    report: Callable[[str, float, float, str], None],
+    read_again: Callable[[Any], None] | None,
 ) -> sparse.csr_array:
     """Find candidates as the settings say.
 
     Parameters
     ----------
     state : State
-        Without cells; its movie is used up where it can be read again.
+        Its movie is used up where it can be read again.
+    number : int
+        Of the search; a factorisation searches once.
     report : callable
         Told stage, done, total and unit.
     read_again : callable, optional
@@ -44,7 +48,7 @@ def find(
     """
     settings = state.settings
     assert isinstance(settings, CnmfSettings)
-    if settings.init == "greedy_roi":
+    if settings.init == "greedy_roi" or number:
         return _greedy(state, report, read_again)
     report("find cells", 0, 0, "cells")
     factorise = FACTORISATIONS[settings.init]
@@ -63,10 +67,7 @@ def _greedy(
 ) -> sparse.csr_array:
     """Rank-one fits of spots that are far enough apart to be fitted at once, brightest first, until noise is left."""
     units = state.units
-    residual = subtract_components(
-        units.movie, sparse.csr_array(state.images), state.field, np.zeros(len(units.noise), np.float32),
-        out=None if read_again is None else units.movie,
-    )  # fmt: skip
+    residual = state.residual(out=None if read_again is None else units.movie)
     found = find_in_residual(
         residual, units.noise, units.inside, state.radius_px, state.settings,
         lambda found: report("find cells", found, 0, "cells"),
