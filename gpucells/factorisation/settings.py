@@ -27,7 +27,7 @@ class FactorisationSettings(CandidateSettings):
         1,
         ge=1,
         le=10,
-        description="times that cells are looked for: in the movie, in what the cells leave of it, and after each round",
+        description="times that cells are looked for: in the movie, in what the cells leave, and after each round",
     )
     max_iter: int = Field(4, ge=1, le=50, description="rounds of traces, judgement and footprints")
     spatial_solver: Literal["lasso", "nnls_l0"] = Field(
