@@ -116,6 +116,10 @@ class RunSettings(Settings):
     mask: str | None = Field(
         None, description="file with one picture of the movie's size: cells are looked for where it is not 0"
     )
+    mask_lens_rim: bool = Field(
+        True,
+        description="leave out what is dark around a round field of view (one-photon, where no mask is given)",
+    )
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:(all|\d+(,\d+)*))?)$",

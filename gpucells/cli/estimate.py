@@ -30,6 +30,7 @@ def estimate(
     min_corr: MinCorr = None,
     min_pnr: MinPnr = None,
     mask: options.Mask = None,
+    mask_lens_rim: options.MaskLensRim = None,
     as_json: options.AsJson = False,
     progress: options.Progress = "auto",
     dataset: options.Dataset = None,
@@ -39,7 +40,8 @@ def estimate(
 ) -> None:
     """Say how wide and slow the cells of a movie are and how bright a seed has to be, and draw where seeds are."""
     given = {
-        "preset": preset, "cell_diameter_px": cell_diameter_px, "mask": mask, "frame_rate_hz": frame_rate_hz
+        "preset": preset, "cell_diameter_px": cell_diameter_px, "mask": mask, "mask_lens_rim": mask_lens_rim,
+        "frame_rate_hz": frame_rate_hz,
     }  # fmt: skip
     run = RunSettings.from_values({name: value for name, value in given.items() if value is not None})
     target = output or beside(movie[0])

@@ -44,6 +44,7 @@ Footprints = Annotated[
     _option(text="file of cells: solve the traces of its accepted cells on this movie, and find none", panel=_RUN),
 ]
 Mask = Annotated[str | None, _setting("mask", metavar="FILE")]
+MaskLensRim = Annotated[bool | None, _setting("mask_lens_rim")]
 Device = Annotated[str | None, _setting("device")]
 Memory = Annotated[str | None, _setting("memory_bytes", before="such as 8GB: ", metavar="SIZE")]
 DeviceMemory = Annotated[str | None, _setting("device_memory_bytes", before="such as 4GB: ", metavar="SIZE")]

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpucells.candidates.corr_pnr import CorrPnr, filter_to_cells, find_seeds, find_thresholds, measure_images, near_px
+from gpucells.candidates.corr_pnr import CorrPnr, find_seeds, near_px
 from gpucells.candidates.seed_thresholds import Thresholds
+from gpucells.factorisation.state import State
 from gpucells.io.open_movie import open_movie
+from gpucells.methods.cnmfe.initialise import seed_images
+from gpucells.methods.cnmfe.settings import CnmfeSettings
 from gpucells.methods.registry import MethodSettings, find_method
 from gpucells.model.movie import Movie
 from gpucells.ops.fold_frames import PixelSummary, fold_frames
@@ -25,7 +28,7 @@ from gpucells.tiles.plan import FirstLook, frames_to_average, look_first
 Float32 = NDArray[np.float32]
 
 STAGE = "estimate"
-STEPS = 4  # reading, filtering, measuring the images, choosing thresholds
+STEPS = 4  # reading, background, images and thresholds, seeds
 
 
 @dataclass(frozen=True)
@@ -172,13 +175,11 @@ def _estimate(
     factor = frames_to_average(settings, first.estimated.decay_frames, movie.n_frames)
     tell(1)
     averaged = _averaged(first.seen, factor)
-    units = to_noise_units(averaged, first.inside, 0.5)
     radius = first.estimated.diameter_px / 2
-    noise, live = filter_to_cells(units.movie, units.noise, units.inside, radius)
+    state = State.of(to_noise_units(averaged, first.inside, 0.5), radius, CnmfeSettings.for_preset("one_photon", {}))
     tell(2)
-    images = measure_images(averaged)
+    _, _, images, thresholds = seed_images(state.residual(out=state.units.movie), state, *given)
     tell(3)
-    thresholds = find_thresholds(averaged, noise, images, live, radius, *given)
     seeds = find_seeds(images, thresholds, radius, near_px(radius))
     tell(4)
     return _as_estimate(movie, run, first, factor, images, thresholds, seeds)
@@ -210,7 +211,7 @@ def _as_estimate(
     thresholds: Thresholds,
     seeds: NDArray[np.int64],
 ) -> MovieEstimate:
-    warnings = first.estimated.warnings + thresholds.warnings
+    warnings = first.warnings + thresholds.warnings
     if not len(seeds):
         warnings += ("no seed passes the thresholds",)
     return MovieEstimate(

@@ -16,6 +16,7 @@ from gpucells.io.open_movie import open_movie
 from gpucells.methods.registry import Background, FieldModel, Method, MethodSettings, find_method
 from gpucells.model.movie import Movie
 from gpucells.preprocess.estimate import Estimate, estimate
+from gpucells.preprocess.lens import find_lens_field, lens_warning
 from gpucells.preprocess.mask import check_mask
 from gpucells.settings import RunSettings
 from gpucells.tiles.frames import BLOCK_BYTES
@@ -163,14 +164,17 @@ class FirstLook:
     seen : Look
         Those frames.
     mask : numpy.ndarray
-        ``(height, width)`` bool, where cells may be: the user's.
+        ``(height, width)`` bool, where cells may be: the user's, or what a lens shows.
     estimated : Estimate
         Cell diameter and decay.
+    warnings : tuple of str
+        What the user should know.
     """
 
     seen: Look
     mask: NDArray[np.bool_]
     estimated: Estimate
+    warnings: tuple[str, ...]
 
     @property
     def inside(self) -> NDArray[np.bool_]:
@@ -203,7 +207,16 @@ def look_first(movie: Movie, run: RunSettings) -> FirstLook:
     inside = seen.varies & mask
     if not inside.any():
         raise InputError(f"{movie.source}: no pixel of {len(seen.frames)} frames varies", "is the right dataset read?")
-    return FirstLook(seen, mask, estimate(seen.frames, inside, run.cell_diameter_px, seen.starts))
+    lens = run.mask is None and run.mask_lens_rim and run.preset == "one_photon"
+    mean = seen.frames.mean(axis=0, dtype=np.float32) if lens else np.zeros((0, 0), np.float32)
+    field = find_lens_field(mean, seen.noise, 0.0)
+    known = inside if field is None else inside & field
+    estimated = estimate(seen.frames, known, run.cell_diameter_px, seen.starts)
+    if field is not None:  # once more: how much is left off beside the edge goes by the cells
+        field = find_lens_field(mean, seen.noise, estimated.diameter_px / 2)
+    if field is None or not (inside & field).any():
+        return FirstLook(seen, mask, estimated, estimated.warnings)
+    return FirstLook(seen, mask & field, estimated, (*estimated.warnings, lens_warning(field)))
 
 
 def frames_to_average(settings: MethodSettings, decay_frames: float, n_frames: int) -> int:
@@ -275,7 +288,7 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
         tiles,
         budget,
         device_room,
-        estimated.warnings,
+        first.warnings,
     )
 
 

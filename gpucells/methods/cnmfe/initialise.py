@@ -60,14 +60,42 @@ def find(
     if number:
         found = find_in_residual(residual, units.noise, units.inside, state.radius_px, settings, progress)
     else:
-        noise, live = filter_to_cells(residual, units.noise, units.inside, state.radius_px)
-        movie = residual.reshape(*state.image_shape, -1)
-        images = measure_images(movie)
-        thresholds = find_thresholds(movie, noise, images, live, state.radius_px, settings.min_corr, settings.min_pnr)
+        movie, live, images, thresholds = seed_images(residual, state, settings.min_corr, settings.min_pnr)
         found = _search(movie, live, images, thresholds, state.radius_px, settings, progress)
     if read_again is not None:
         state.read_again(read_again)
     return found
+
+
+def seed_images(
+    residual: Any, state: State, min_corr: float | None, min_pnr: float | None
+) -> tuple[Any, NDArray[np.bool_], CorrPnr, Thresholds]:
+    """Measure where seeds are, and choose what they have to reach.
+
+    Parameters
+    ----------
+    residual : array
+        ``(n_pixels, n_frames)`` what the state leaves of its movie; filtered in place.
+    state : State
+        Whose it is.
+    min_corr, min_pnr : float, optional
+        Thresholds; from the movie where not given.
+
+    Returns
+    -------
+    movie : array
+        ``(height, width, n_frames)`` the filtered movie in units of its noise.
+    live : numpy.ndarray
+        ``(height, width)`` bool, pixels that vary.
+    images : CorrPnr
+        Local correlation and peak over noise.
+    thresholds : Thresholds
+        Of both.
+    """
+    noise, live = filter_to_cells(residual, state.units.noise, state.units.inside, state.radius_px)
+    movie = residual.reshape(*state.image_shape, -1)
+    images = measure_images(movie)
+    return movie, live, images, find_thresholds(movie, noise, images, live, state.radius_px, min_corr, min_pnr)
 
 
 def _search(
