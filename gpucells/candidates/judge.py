@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, sparse, spatial
+from scipy import sparse, spatial
 
 from gpucells.candidates.footprints import EDGE, neighbour_light, window_side
 from gpucells.candidates.settings import CandidateSettings
@@ -19,6 +19,7 @@ from gpucells.ops.trace_quality import median3
 Float32 = NDArray[np.float32]
 
 LOW_QUANTILE, LOW_NORMAL = 0.05, 1.645  # a normal trace's 5 % quantile is this many deviations below its median
+CHANCE = 3.0  # deviations of the correlation that transients have by chance, where slow ones are few
 ECHO = 0.5  # a copy is at most this bright, relative to its original
 # A wide candidate gathers the misfit of the background over its area, which is coherent: above this size (pi radius^2)
 # its transients must be stronger in proportion.
@@ -181,6 +182,19 @@ class Events:
             np.einsum("it,it->i", self.unit[first[some]], self.unit[second[some]], out=result[some])
         return result
 
+    def chance(self, first: NDArray[np.integer], second: NDArray[np.integer]) -> Float32:
+        """Return how much pairs of cells that know nothing of each other correlate, as a standard deviation.
+
+        That is the root of the sum over all lags of the products of their autocorrelations, over the number of frames
+        (Bartlett 1946); taken as the geometric mean of both cells' own sums of squares.
+        """
+        n_frames = self.unit.shape[1]
+        length = np.ones(len(self.unit), np.float32)
+        for cell in np.unique(np.concatenate([first, second])):
+            power = np.abs(np.fft.rfft(self.unit[cell], 2 * n_frames)) ** 2
+            length[cell] = max(1.0, float((np.fft.irfft(power) ** 2).sum()))
+        return np.asarray(np.sqrt(np.sqrt(length[first] * length[second]) / n_frames), np.float32)
+
 
 def strictness_of(round_: int, n_rounds: int) -> float:
     """Share of the judge's bar that a round asks for; the last one asks for all of it, however few there are."""
@@ -193,8 +207,9 @@ def find_echoes(
 ) -> NDArray[np.bool_]:  # fmt: skip
     """Say which candidates are dim copies of bright neighbours: what their footprints leave of their halos.
 
-    A copy is active when a neighbour is that is at least twice as bright and lies within the reach of its window, and
-    has no transients of its own: nothing that rises above its noise once those of all such neighbours are taken off.
+    A copy is active when a neighbour is that is at least twice as bright and lies within the reach of its window, more
+    often than by chance. It has no transients of its own: nothing rises above its noise once those of all such
+    neighbours are taken off.
 
     Parameters
     ----------
@@ -220,15 +235,18 @@ def find_echoes(
     events = Events.of(traces)
     dim = events.peak[first] < ECHO * events.peak[second]
     first, second = first[dim], second[dim]
-    alike = events.correlation(first, second) > settings.echo_correlation
+    limit = np.maximum(settings.echo_correlation, CHANCE * events.chance(first, second))
+    alike = events.correlation(first, second) > limit
     for cell in np.unique(first[alike]):
-        brighter = second[first == cell]
+        brighter = second[alike & (first == cell)]
         echo[cell] = _own_snr(traces[cell], traces[brighter], settings.neighbour_error) < settings.min_snr
     return echo
 
 
 def _own_snr(trace: Float32, brighter: Float32, neighbour_error: float) -> float:
     """Peak of what a trace has beyond a sum of others, over its noise and a share of what was taken off."""
+    from scipy import optimize  # late: it takes 10 MB, and most runs find no echo
+
     above = trace - np.median(trace)
     others = np.maximum(brighter - np.median(brighter, axis=1, keepdims=True), 0).astype(np.float64)
     weights, _ = optimize.nnls(others @ others.T + 1e-9 * np.eye(len(others)) * (others**2).sum(), others @ above)

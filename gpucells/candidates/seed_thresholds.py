@@ -32,7 +32,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, optimize
+from scipy import ndimage
 
 from gpucells.preprocess.zero_mean_gaussian import SIGMA_RADII, zero_mean_gaussian
 
@@ -166,7 +166,10 @@ def noise_peak(n_samples: int, radius_px: float) -> float:
     scale = n_samples * roughness * (2 * math.pi) ** -1.5
     if scale <= math.exp(0.5):  # z exp(-z^2/2) is largest at 1
         return 1.0
-    return float(optimize.brentq(lambda z: math.log(scale * z) - z * z / 2, 1, 20))
+    height = 5.0
+    for _ in range(50):  # z = sqrt(2 log(scale z)) contracts by 1/z^2
+        height = math.sqrt(2 * math.log(scale * height))
+    return height
 
 
 def choose_thresholds(
