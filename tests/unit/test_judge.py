@@ -196,16 +196,84 @@ def test_echoes_are_those_of_every_pair_looked_at(monkeypatch: pytest.MonkeyPatc
     centres = rng.uniform(0, (150, 90), (60, 2))
     images = footprints((150, 90), centres)
     own = transients(rng, 4, 300, 60)[rng.integers(0, 4, 60)] * rng.uniform(0.2, 2, (60, 1))
+    own += transients(rng, 60, 300, 12, rate=0.001) * (rng.random((60, 1)) < 0.5)
     traces = (own + rng.normal(size=own.shape)).astype(np.float32)
     events = Events.of(traces)
     heights = events.unit * (events.peak / np.ptp(events.unit, axis=1))[:, None]
-    side = window_side(RADIUS)
+    side, settings = window_side(RADIUS), ExtractSettings()
     corners, _ = cut_windows(images.toarray().reshape(60, 150, 90), side)
-    wanted = slow_find_echoes(corners, side, heights, 0.7, ECHO)
-    assert 10 < wanted.sum() < 50
-    np.testing.assert_array_equal(find_echoes(images, traces, (150, 90), RADIUS, 0.7), wanted)
+    pair = settings.echo_correlation, settings.min_snr, settings.neighbour_error
+    wanted = slow_find_echoes(corners, side, heights, traces, ECHO, *pair)
+    copies = slow_find_echoes(corners, side, heights, traces, ECHO, pair[0], np.inf, pair[2])
+    assert wanted.sum() > 5
+    assert copies.sum() - wanted.sum() > 3, "some are saved by events of their own"
+    np.testing.assert_array_equal(find_echoes(images, traces, (150, 90), RADIUS, settings), wanted)
     monkeypatch.setattr("gpucells.candidates.judge.PAIRS_BYTES", 1)  # a pair at a time
-    np.testing.assert_array_equal(find_echoes(images, traces, (150, 90), RADIUS, 0.7), wanted)
+    np.testing.assert_array_equal(find_echoes(images, traces, (150, 90), RADIUS, settings), wanted)
+
+
+def echoes(*cells: tuple[tuple[float, float], Any], **settings: Any) -> list[bool]:
+    """Cells at their places, with noise of 1 on top of their traces."""
+    images = footprints(SHAPE, [centre for centre, _ in cells])
+    traces = np.array([trace for _, trace in cells]) + RNG(11).normal(size=(len(cells), 800))
+    found = find_echoes(images, traces.astype(np.float32), SHAPE, RADIUS, ExtractSettings(**settings))
+    return [bool(echo) for echo in found]
+
+
+def single(frame: int, height: float) -> Any:
+    """One transient."""
+    since = np.arange(800) - frame
+    return np.where(since >= 0, height * 0.85 ** np.maximum(since, 0), 0)
+
+
+def test_events_of_its_own_save_a_dim_cell_that_fires_with_a_bright_one() -> None:
+    bright = transients(RNG(10), 1, 800, 100)[0]
+    quiet = int(np.argmax(np.convolve(bright < 1, np.ones(40), "valid") == 40)) + 5  # in a silence of 40 frames
+    copy = 0.2 * bright
+    saved = copy + single(quiet, 20)
+    r = Events.of(np.array([saved, bright], np.float32)).correlation(np.array([0]), np.array([1]))[0]
+    assert r > 0.9, "it is still a copy by its correlation"
+    assert echoes(((20, 20), bright), ((20, 24), copy)) == [False, True]
+    assert echoes(((20, 20), bright), ((20, 24), saved)) == [False, False]
+    assert echoes(((20, 20), bright), ((20, 24), copy + single(quiet, 4))) == [False, True]  # below min_snr
+    assert echoes(((20, 20), bright), ((20, 24), copy + single(quiet, 4)), min_snr=1.0) == [False, False]
+
+
+def test_events_of_its_own_below_a_share_of_the_neighbours_light_save_no_one() -> None:
+    """While the bright one shines, its misfit in the dim one is as bright as a share of that."""
+    bright = transients(RNG(10), 1, 800, 1000, rate=0.005)[0]
+    peak = int(np.argmax(bright))
+    during = 0.2 * bright + single(peak + 1, 20)
+    assert echoes(((20, 20), bright), ((20, 24), during)) == [False, True]
+    assert echoes(((20, 20), bright), ((20, 24), during), neighbour_error=0.0) == [False, False]
+
+
+def test_a_copy_of_two_neighbours_is_an_echo_and_of_one_far_away_is_none() -> None:
+    """Against one neighbour alone the other's transients would be its own."""
+    first, second = transients(RNG(12), 2, 800, 100) * [[1], [0.8]]
+    both = 0.25 * first + 0.12 * second
+    left, right, middle = (6, 2), (6, 10), (6, 6)
+    assert echoes((left, first), (right, second), (middle, both)) == [False, False, True]
+    assert echoes((left, first), (middle, both)) == [False, False]
+    assert echoes((left, first), ((38, 38), second), (middle, both)) == [False, False, False]
+    assert echoes(((3, 3), first), ((38, 38), 0.25 * first)) == [False, False]
+
+
+def test_only_dim_ones_are_echoes_and_only_above_the_correlation() -> None:
+    bright = transients(RNG(10), 1, 800, 100)[0]
+    assert echoes(((20, 20), bright), ((20, 24), 0.6 * bright)) == [False, False]
+    assert echoes(((20, 20), bright), ((20, 24), 0.4 * bright)) == [False, True]
+    weak = 0.05 * bright  # near the noise, so that little of it is an event
+    assert echoes(((20, 20), bright), ((20, 24), weak), echo_correlation=0.5) == [False, True]
+    assert echoes(((20, 20), bright), ((20, 24), weak), echo_correlation=0.99) == [False, False]
+
+
+@pytest.mark.parametrize("n_cells", [0, 1, 2])
+def test_echoes_among_few_and_silent_ones(n_cells: int) -> None:
+    images = footprints(SHAPE, [(10, 10), (12, 13)])[:n_cells]
+    for traces in (np.zeros((n_cells, 50), np.float32), np.ones((n_cells, 1), np.float32)):
+        found = find_echoes(images, traces, SHAPE, RADIUS, ExtractSettings())
+        np.testing.assert_array_equal(found, np.zeros(n_cells, bool))
 
 
 @pytest.mark.parametrize("n_frames", [1, 2, 3, 200])
