@@ -26,6 +26,7 @@ from gpucells.ops.oasis import Deconvolved
 from gpucells.preprocess.noise_units import scaled
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 
 SWEEPS = 20  # of the traces; they begin where the tiles left them
 
@@ -97,12 +98,13 @@ class FinalUpdates:
             return
         xp = namespace_of(frames)
         n_cells = len(self._traces)
+        local, indptr, pixels = self._supports
         if not self._sums:
-            sizes = (len(self._entries.data), (len(self._both) - n_cells, len(self._noise)))
+            sizes = (len(pixels), (len(self._both) - n_cells, len(self._noise)))
             self._sums = tuple(xp.zeros(size, np.float64) for size in (*sizes, *[len(self._noise)] * 2))
         out, row_out, total, energy = self._sums
         accumulate(
-            frames, self._both[:n_cells, some], self._entries.indptr, self._entries.indices, out,
+            frames, local[:, some], indptr, pixels, out,
             row_traces=self._both[n_cells:, some], row_out=row_out, total=total, energy=energy,
         )  # fmt: skip
 
@@ -118,7 +120,17 @@ class FinalUpdates:
         self._both = regressors(self._model.denoised, self._field)
         self._windows = Windows.of(self._footprints, self._noise, self._inside, self._radius_px)
         self._entries = self._windows.start()
+        self._supports = self._both[: len(self._traces)], self._entries.indptr, self._entries.indices
         self._sums = ()
+        if self._ring is not None and self._settings.spatial_solver == "nnls_l0":
+            # Its energy is that of the movie without the ring's light, which takes the products of the two.
+            (traces, indptr, pixels), spread = self._supports, self._ring.spread
+            self._centred_light = regressors(self._light, self._field[:0])
+            self._supports = (
+                np.concatenate([traces, self._centred_light]),
+                np.concatenate([indptr, indptr[-1] + spread.indptr[1:]]),
+                np.concatenate([pixels, spread.indices]),
+            )
 
     def _end_traces(self) -> None:
         baseline, n_cells = self._components.baseline, len(self._traces)
@@ -153,6 +165,7 @@ class FinalUpdates:
 
     def _end_footprints(self) -> None:
         products, image_products, total, energy = (to_host(sums) for sums in self._sums)
+        products, with_light = np.split(products, [len(self._entries.data)])
         # Regressors have mean 0, so that a pixel's constant is nothing to them; what is left of the mean is rounding.
         weight = self._weight.astype(np.float64)
         mean = self._both.astype(np.float64).sum(axis=1) / self._n_frames
@@ -163,6 +176,7 @@ class FinalUpdates:
         image_products = (image_products - mean[n_cells:, None] * total) * weight
         energy = (energy - total**2 / self._n_frames) * weight**2
         if self._ring is not None:
+            energy += self._light_in_energy(self._ring, with_light, total)
             products -= self._ring.at(self._both[:n_cells], self._light, self._entries.indptr, pixels)
             image_products = image_products - (self._both[n_cells:] @ self._light.T) @ self._ring.spread
         footprints, scale, self._images = update_footprints(
@@ -177,6 +191,17 @@ class FinalUpdates:
             scale = np.where(gone, 1, scale)
         self._footprints = sparse.csr_array(footprints, dtype=np.float32)
         self._traces = (self._traces * scale[:, None]).astype(np.float32)
+
+    def _light_in_energy(self, ring: Ring, with_light: Float64, total: Float64) -> Float64:
+        """Return what each pixel's energy changes by without the ring's light, where its products were taken."""
+        if len(with_light) == 0:
+            return np.zeros(len(total))
+        light, spread = self._centred_light, ring.spread
+        mean = light.astype(np.float64).sum(axis=1) / self._n_frames
+        of_block = np.repeat(np.arange(len(light)), np.diff(spread.indptr))
+        products = (with_light - mean[of_block] * total[spread.indices]) * self._weight[spread.indices]
+        shared = np.bincount(spread.indices, spread.data * products, minlength=len(total))
+        return ring.energy(light) - 2 * shared
 
     def result(self) -> FinalCells:
         """Return cells, the model's traces and the background, all in the movie's units."""

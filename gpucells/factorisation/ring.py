@@ -23,6 +23,7 @@ from gpucells.ops.ring_weights import ring_background, ring_offsets, ring_weight
 Float32 = NDArray[np.float32]
 
 FEWEST_PIXELS = 0.25  # of a block have to count
+ENERGY_BYTES = 2**24  # of the light at pixels at once
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,26 @@ class Ring:
         entry = np.repeat(np.arange(len(pixels)), per_entry)
         values = nodes.data * products[cell, nodes.indices]
         return np.bincount(entry, values, minlength=len(pixels)).astype(np.float32)
+
+    def energy(self, light: Float32) -> NDArray[np.float64]:
+        """Sum the squares of the light at every pixel, in units of the noise.
+
+        Parameters
+        ----------
+        light : numpy.ndarray
+            ``(n_blocks, n_frames)``.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(n_pixels,)`` float64.
+        """
+        nodes, result = sparse.csr_array(self.spread.T), np.zeros(self.spread.shape[1])
+        step = max(1, ENERGY_BYTES // max(1, light[:1].nbytes))
+        for first in range(0, len(result), step):
+            at = nodes[first : first + step] @ light
+            result[first : first + step] = np.einsum("pt,pt->p", at, at, dtype=np.float64)
+        return result
 
 
 def _spread(

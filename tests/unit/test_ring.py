@@ -152,6 +152,16 @@ def test_products_at_pixels_are_those_of_the_whole_light(n_cells: int) -> None:
     np.testing.assert_allclose(found, wanted[cells, pixels], atol=1e-4)
 
 
+def test_energy_is_that_of_the_light_at_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = lay()
+    light = np.random.default_rng(2).normal(size=(len(ring.noise), 30)).astype(np.float32)
+    wanted = ((ring.spread.toarray().T.astype(float) @ light) ** 2).sum(axis=1)
+    np.testing.assert_allclose(ring.energy(light), wanted, rtol=1e-5)
+    monkeypatch.setattr("gpucells.factorisation.ring.ENERGY_BYTES", 1000)  # a few pixels at a time
+    np.testing.assert_allclose(ring.energy(light), wanted, rtol=1e-5)
+    np.testing.assert_array_equal(ring.energy(light[:, :0]), 0)
+
+
 class Scene:
     """Light that is smooth in space and has many components, cells on it, and noise that is not the same everywhere."""
 
