@@ -20,7 +20,6 @@ Float32 = NDArray[np.float32]
 
 LOW_QUANTILE, LOW_NORMAL = 0.05, 1.645  # a normal trace's 5 % quantile is this many deviations below its median
 CHANCE = 3.0  # deviations of the correlation that transients have by chance, where slow ones are few
-BUSY = 0.5  # share of the way from the median down to the low quantile that a baseline may be
 ECHO = 0.5  # a copy is at most this bright, relative to its original
 # A wide candidate gathers the misfit of the background over its area, which is coherent: above this size (pi radius^2)
 # its transients must be stronger in proportion.
@@ -34,7 +33,7 @@ BROAD = 0.2  # share of the maximum above which a pixel counts for the area (the
 
 
 def effective_snr(
-    footprints: sparse.csr_array, traces: Float32, neighbour_error: float, wide: NDArray[np.bool_] | None = None
+    footprints: sparse.csr_array, traces: Float32, neighbour_error: float, busy: Float32 | float = 0.0
 ) -> Float32:
     """Peak of each trace over all that could fake it.
 
@@ -50,23 +49,22 @@ def effective_snr(
         ``(n_cells, n_frames)``, without a lower bound.
     neighbour_error : float
         Relative error of a neighbour's light.
-    wide : numpy.ndarray, optional
-        ``(n_cells,)`` bool, candidates whose median is their baseline: what is wider than a cell is background unless
-        it is silent most of the time.
+    busy : numpy.ndarray or float
+        ``(n_cells,)`` share of the way from a trace's median down to its low quantile that its baseline may be, where
+        more of it is above the median than below: a cell that is active most of the time.
 
     Returns
     -------
     numpy.ndarray
         ``(n_cells,)`` float32.
     """
-    busy = np.full(len(traces), BUSY, np.float32) if wide is None else np.where(wide, 0, BUSY).astype(np.float32)
+    share = np.broadcast_to(np.float32(busy), len(traces))
     above, noise, snr = np.empty_like(traces), np.empty(len(traces), np.float32), np.empty(len(traces), np.float32)
 
     def measure(some: slice) -> None:
         above[some] = traces[some] - np.median(traces[some], axis=1, keepdims=True)
         low = -np.quantile(above[some], LOW_QUANTILE, axis=1)
-        # A cell that is active most of the time has its baseline below its median; what goes both ways has not.
-        baseline = np.minimum(2 * np.maximum(above[some].mean(axis=1), 0), busy[some] * low)
+        baseline = np.minimum(2 * np.maximum(above[some].mean(axis=1), 0), share[some] * low)
         swing = (low - baseline) / LOW_NORMAL
         noise[some] = np.maximum(np.maximum(difference_noise(above[some]), swing), 1e-9)
 
@@ -122,7 +120,9 @@ def judge(
     whitened = sparse.csr_array(footprints.multiply(1 / noise[None])).astype(np.float32)
     shape = footprint_shape(footprints, image_shape, levels=(BROAD,))
     size = (shape.area_px[:, 0] / (np.pi * radius_px**2)).astype(np.float32)
-    snr = effective_snr(whitened, traces, settings.neighbour_error, size > ORDINARY)
+    # What is wider than a cell is background, unless it is silent most of the time.
+    busy = np.where(size > ORDINARY, 0, settings.busy_share).astype(np.float32)
+    snr = effective_snr(whitened, traces, settings.neighbour_error, busy)
     eccentricity = shape.eccentricity
     echo = find_echoes(footprints, traces, image_shape, radius_px, settings)
     reasons = []

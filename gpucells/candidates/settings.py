@@ -42,6 +42,13 @@ class CandidateSettings(Settings):
     neighbour_error: float = Field(
         0.15, ge=0.0, le=1.0, description="relative error of the neighbours' light in a footprint, for min_snr"
     )
+    busy_share: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="how far below its median the baseline of a cell that is active most of the time may be, as a share "
+        "of the way to its 5 % quantile; swings above it are no noise",
+    )
     min_size: float = Field(0.1, ge=0.0, description="smallest area above a fifth of the maximum, in pi radius^2")
     max_size: float = Field(10.0, gt=0.0, description="largest area above a fifth of the maximum, in pi radius^2")
     max_eccentricity: float = Field(6.0, gt=1.0, description="largest ratio of the axes")

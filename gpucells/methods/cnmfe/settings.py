@@ -63,6 +63,11 @@ class CnmfeSettings(FactorisationSettings):
         """Return the preset's settings with ``values`` on top."""
         presets: dict[Preset, dict[str, Any]] = {
             "two_photon": {},
-            "one_photon": {"max_eccentricity": 3.0, "keep_out_of_focus": False, "keep_cut_cells": False},
+            "one_photon": {
+                "max_eccentricity": 3.0,
+                "busy_share": 0.5,
+                "keep_out_of_focus": False,
+                "keep_cut_cells": False,
+            },
         }
         return cls.from_values(presets[preset] | values)
