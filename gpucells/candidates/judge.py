@@ -219,7 +219,7 @@ def find_echoes(
 
     A copy is active when a neighbour is that is at least twice as bright and lies within the reach of its window, more
     often than by chance. It has no transients of its own: nothing rises above its noise once those of all such
-    neighbours are taken off.
+    neighbours, and of all others that it follows at all, are taken off.
 
     Parameters
     ----------
@@ -245,10 +245,11 @@ def find_echoes(
     events = Events.of(traces)
     dim = events.peak[first] < ECHO * events.peak[second]
     first, second = first[dim], second[dim]
-    limit = np.maximum(settings.echo_correlation, CHANCE * events.chance(first, second))
-    alike = events.correlation(first, second) > limit
+    correlation, chance = events.correlation(first, second), CHANCE * events.chance(first, second)
+    alike = correlation > np.maximum(settings.echo_correlation, chance)
+    partly = correlation > chance  # it may be a copy of several
     for cell in np.unique(first[alike]):
-        brighter = second[alike & (first == cell)]
+        brighter = second[partly & (first == cell)]
         echo[cell] = _own_snr(traces[cell], traces[brighter], settings.neighbour_error) < settings.min_snr
     return echo
 

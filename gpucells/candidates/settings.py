@@ -46,8 +46,8 @@ class CandidateSettings(Settings):
         0.0,
         ge=0.0,
         lt=1.0,
-        description="how far below its median the baseline of a cell that is active most of the time may be, as a share "
-        "of the way to its 5 % quantile; swings above it are no noise",
+        description="how far below its median the baseline of a mostly active cell may be, as a share of the way to "
+        "its 5 % quantile; swings above it are no noise",
     )
     min_size: float = Field(0.1, ge=0.0, description="smallest area above a fifth of the maximum, in pi radius^2")
     max_size: float = Field(10.0, gt=0.0, description="largest area above a fifth of the maximum, in pi radius^2")

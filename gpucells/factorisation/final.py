@@ -147,16 +147,13 @@ class FinalUpdates:
 
     def _without_ring(self, ring: Ring, problem: LeastSquares, whitened: sparse.csr_array) -> LeastSquares:
         """Tell the ring's light from what cells and global background leave, and take it off the products."""
-        n_cells = len(self._traces)
-        start = problem
-        if len(self._field) == 0:  # nothing but the ring takes the background off
-            start = LeastSquares(problem.products - self._ring_products(ring, whitened), problem.gram)
-        traces, field = start.solve(self._traces, self._field, -np.inf, SWEEPS)
+        traces, field = self._traces, self._field
+        if len(field):  # else nothing but the ring takes the background off: the traces are those that knew it
+            traces, field = problem.solve(traces, field, -np.inf, SWEEPS)
         across = sparse.vstack([whitened, sparse.csr_array(self._images)], format="csr") @ ring.means.T
         known = np.concatenate([np.maximum(traces, 0), field])
         self._light = ring.light(self._blocks_seen - sparse.csr_array(across.T) @ known)
         self._traces, self._field = traces, field
-        assert len(traces) == n_cells
         return LeastSquares(problem.products - self._ring_products(ring, whitened), problem.gram)
 
     def _ring_products(self, ring: Ring, whitened: sparse.csr_array) -> Float32:

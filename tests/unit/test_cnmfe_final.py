@@ -78,6 +78,7 @@ class Dense:
         self.means, self.spread = ring.means.toarray().astype(float), ring.spread.toarray().astype(float)
         self.shape = ring.shape
         self.light = np.zeros((len(self.means), N_FRAMES))
+        self.known = 0.8 * planted.traces.astype(float)  # as the tiles left them
 
     def behind(self) -> Any:
         """The ring's light at every pixel."""
@@ -86,15 +87,15 @@ class Dense:
     def solve_traces(self, cells: Any, images: Any) -> tuple[Any, Any]:
         """Least squares; the ring's light from what that leaves; least squares of the movie without it."""
         design = np.concatenate([cells.toarray() / self.noise, images]).T
-        # Nothing but the ring takes light off where there are no images, so it stays from the pass before.
-        seen = self.y if len(images) else self.y - self.behind()
-        first = np.linalg.lstsq(design, seen)[0]
+        # Nothing but the ring takes light off where there are no images: then the traces are those that knew it.
+        first = np.linalg.lstsq(design, self.y)[0] if len(images) else self.known.copy()
         first[: len(CENTRES)] = np.maximum(first[: len(CENTRES)], 0)
         left = (self.means @ (self.y - design @ first)).reshape(*self.shape, N_FRAMES)
         weights, _, means = slow.ring_weights(left, np.ones(self.shape, bool), self.settings.ring_radius, RIDGE)
         self.light = slow.predicted(weights, means, left)
         both = np.linalg.lstsq(design, self.y - self.behind())[0]
-        return both[: len(CENTRES)], both[len(CENTRES) :]
+        self.known = both[: len(CENTRES)]
+        return self.known, both[len(CENTRES) :]
 
     def solve_footprints(self, cells: Any, traces: Any, field: Any) -> tuple[Any, Any]:
         """Least squares of every pixel without the ring's light; cells are not negative."""
@@ -116,7 +117,9 @@ class Dense:
             solved[may, pixel], images[:, pixel] = values[: may.sum()], values[may.sum() :]
         entries.data = solved[allowed.toarray() > 0].astype(np.float32)
         norms = np.linalg.norm(x[:n_cells], axis=1).astype(np.float32)
-        return windows.finish(entries, norms, RADIUS, self.settings, len(images) > 0)[0], images
+        finished, scale = windows.finish(entries, norms, RADIUS, self.settings, len(images) > 0)
+        self.known = self.known * scale[:, None]
+        return finished, images
 
 
 @pytest.fixture(scope="module", params=[0, 2])

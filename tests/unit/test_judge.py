@@ -251,7 +251,7 @@ def test_events_of_its_own_below_a_share_of_the_neighbours_light_save_no_one() -
 def test_a_copy_of_two_neighbours_is_an_echo_and_of_one_far_away_is_none() -> None:
     """Against one neighbour alone the other's transients would be its own."""
     first, second = transients(RNG(12), 2, 800, 100) * [[1], [0.8]]
-    both = 0.25 * first + 0.12 * second
+    both = 0.25 * first + 0.2 * second
     left, right, middle = (6, 2), (6, 10), (6, 6)
     assert echoes((left, first), (right, second), (middle, both)) == [False, False, True]
     assert echoes((left, first), (middle, both)) == [False, False]
