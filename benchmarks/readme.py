@@ -126,9 +126,15 @@ def accuracy_cnmf() -> str:
     return accuracy("accuracy_cnmf.json")
 
 
+def accuracy_cnmfe() -> str:
+    """The same for CNMF-E, whose movies are one-photon ones."""
+    return accuracy("accuracy_cnmfe.json")
+
+
 TABLES = {
     "accuracy": accuracy,
     "accuracy_cnmf": accuracy_cnmf,
+    "accuracy_cnmfe": accuracy_cnmfe,
     "operations": operations,
     "end_to_end": end_to_end,
     "passes": passes,
