@@ -41,17 +41,11 @@ def extract(
 ) -> None:
     """Find the cells of a movie and write their footprints, traces and quality."""
     given = {
-        "preset": preset,
-        "cell_diameter_px": cell_diameter_px,
-        "mask": mask,
-        "mask_lens_rim": mask_lens_rim,
-        "device": device,
+        "preset": preset, "cell_diameter_px": cell_diameter_px, "mask": mask, "mask_lens_rim": mask_lens_rim,
+        "device": device, "seed": seed, "frame_rate_hz": frame_rate_hz, "pixel_size_um": pixel_size_um,
         "memory_bytes": None if memory is None else parse_bytes(memory),
         "device_memory_bytes": None if device_memory is None else parse_bytes(device_memory),
-        "seed": seed,
-        "frame_rate_hz": frame_rate_hz,
-        "pixel_size_um": pixel_size_um,
-    }
+    }  # fmt: skip
     run, values = gather_settings(method, settings, assignments or (), given)
     if report is not None:
         check_report_kind(report)
