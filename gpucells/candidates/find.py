@@ -127,27 +127,64 @@ def find_cells(
     scipy.sparse.csr_array
         ``(n_cells, n_pixels)`` float32, maximum 1, in order of finding.
     """
+    image = seed_image(movie, inside)
+    min_pixels = min(settings.cellfind_numpix_threshold, max(1, round(np.pi * radius_px**2 / 4)))
+    return fit_in_batches(
+        movie, inside, radius_px, threshold, settings,
+        lambda distance_px: pick_seeds(image, threshold, min_pixels, distance_px),
+        # What is within REACH of a changed pixel; what was emptied around a refused seed scores 0 there by itself.
+        lambda seeds, half: update_seed_image(movie, inside, image, boxes_around(seeds, half + REACH)),
+        progress,
+    )  # fmt: skip
+
+
+def boxes_around(seeds: NDArray[np.int64], reach: int) -> NDArray[np.int64]:
+    """``(n, 4)`` first and last row, first and last column (exclusive) of the squares around ``(n, 2)`` seeds."""
+    return np.asarray(seeds[:, [0, 0, 1, 1]] + np.array([-reach, reach + 1] * 2))
+
+
+def fit_in_batches(
+    movie: Float32,
+    inside: NDArray[np.bool_],
+    radius_px: float,
+    threshold: float,
+    settings: CandidateSettings,
+    pick: Callable[[int], NDArray[np.int64]],
+    changed: Callable[[NDArray[np.int64], int], None],
+    progress: Callable[[int], None],
+) -> sparse.csr_array:
+    """Fit and subtract seeds, all that are far enough apart at once, until none is left.
+
+    Parameters
+    ----------
+    movie, inside, radius_px, settings, progress
+        As :func:`find_cells` takes them.
+    threshold : float
+        A fit's trace must reach it, in units of the noise.
+    pick : callable
+        Seeds ``(n, 2)`` that are farther apart than a distance (px).
+    changed : callable
+        Told the seeds around which the movie has changed, and half the side of the windows (px).
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        ``(n_cells, n_pixels)`` float32, maximum 1, in order of finding.
+    """
     height, width, _ = movie.shape
     half = int(np.ceil(WINDOW_RADII * radius_px))
-    image = seed_image(movie, inside)
-    found: list[Patches] = []
-    min_pixels = min(settings.cellfind_numpix_threshold, max(1, round(np.pi * radius_px**2 / 4)))
+    found = [Patches(np.zeros((0, 2), np.int64), np.zeros((0, 1, 1), np.float32), (height, width))]
     for _ in range(settings.cellfind_max_rounds):
-        seeds = pick_seeds(image, threshold, min_pixels, 2 * half + 1)
+        seeds = pick(2 * half + 1)
         if len(seeds) == 0:
             break
         fits = fit_seeds(movie, inside, seeds, half, settings.cellfind_kappa_std_ratio)
-        refused = ~is_cell(fits, radius_px, threshold, settings)
-        subtract_seeds(movie, inside, fits, refused, GROW)
-        # What is within REACH of a changed pixel; what was emptied around a refused seed scores 0 there by itself.
-        reach = half + REACH
-        update_seed_image(movie, inside, image, seeds[:, [0, 0, 1, 1]] + np.array([-reach, reach + 1] * 2))
-        good = ~refused
+        good = is_cell(fits, radius_px, threshold, settings)
+        subtract_seeds(movie, inside, fits, ~good, GROW)
+        changed(seeds, half)
         found.append(Patches(fits.seeds[good] - half, fits.images[good], (height, width)))
         progress(sum(len(patches.images) for patches in found))
-    if not found:
-        return sparse.csr_array((0, height * width), dtype=np.float32)
-    return sparse.csr_array(sparse.vstack([patches.to_sparse() for patches in found]))
+    return sparse.csr_array(sparse.vstack([patches.to_sparse() for patches in found]), dtype=np.float32)
 
 
 def is_cell(fits: SeedFits, radius_px: float, threshold: float, settings: CandidateSettings) -> NDArray[np.bool_]:

@@ -245,9 +245,11 @@ def find_echoes(
     events = Events.of(traces)
     dim = events.peak[first] < ECHO * events.peak[second]
     first, second = first[dim], second[dim]
-    correlation, chance = events.correlation(first, second), CHANCE * events.chance(first, second)
-    alike = correlation > np.maximum(settings.echo_correlation, chance)
-    partly = correlation > chance  # it may be a copy of several
+    correlation = events.correlation(first, second)
+    follows = np.isin(first, first[correlation > settings.echo_correlation])  # hardly any: the others need no more
+    first, second, correlation = first[follows], second[follows], correlation[follows]
+    partly = correlation > CHANCE * events.chance(first, second)  # it may be a copy of several
+    alike = partly & (correlation > settings.echo_correlation)
     for cell in np.unique(first[alike]):
         brighter = second[partly & (first == cell)]
         echo[cell] = _own_snr(traces[cell], traces[brighter], settings.neighbour_error) < settings.min_snr

@@ -150,15 +150,9 @@ class FinalUpdates:
         traces, field = self._traces, self._field
         if len(field):  # else nothing but the ring takes the background off: the traces are those that knew it
             traces, field = problem.solve(traces, field, -np.inf, SWEEPS)
-        across = sparse.vstack([whitened, sparse.csr_array(self._images)], format="csr") @ ring.means.T
-        known = np.concatenate([np.maximum(traces, 0), field])
-        self._light = ring.light(self._blocks_seen - sparse.csr_array(across.T) @ known)
+        self._light = ring.behind(self._blocks_seen, whitened, traces, self._images, field)
         self._traces, self._field = traces, field
-        return LeastSquares(problem.products - self._ring_products(ring, whitened), problem.gram)
-
-    def _ring_products(self, ring: Ring, whitened: sparse.csr_array) -> Float32:
-        both = sparse.vstack([whitened, sparse.csr_array(self._images)], format="csr")
-        return np.asarray(sparse.csr_array(both @ ring.spread.T) @ self._light, np.float32)
+        return LeastSquares(problem.products - ring.products(whitened, self._images, self._light), problem.gram)
 
     def _end_footprints(self) -> None:
         products, image_products, total, energy = (to_host(sums) for sums in self._sums)

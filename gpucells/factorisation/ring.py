@@ -13,6 +13,7 @@ whose cells were known, finer ones changed no trace's correlation with the truth
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,10 +105,44 @@ class Ring:
         return cls(shape, means, spread, of_block, ring_offsets(max(1.0, layout.radius * radius_px / side)),
                    layout.outlier)  # fmt: skip
 
+    @cached_property
+    def nodes(self) -> sparse.csr_array:
+        """``(n_pixels, n_blocks)``: of every pixel the blocks that its light is told from, in units of the noise."""
+        return sparse.csr_array(self.spread.T)
+
     @property
     def counts(self) -> NDArray[np.bool_]:
         """``(n_blocks,)`` bool, which blocks count."""
         return np.isfinite(self.noise)
+
+    def behind(
+        self, seen: Float32, whitened: sparse.csr_array, traces: Float32, images: Float32, field: Float32
+    ) -> Float32:
+        """Tell every block's background from its ring, by what cells and global background leave of the blocks.
+
+        Parameters
+        ----------
+        seen : numpy.ndarray
+            ``(n_blocks, n_frames)`` the movie's light in the blocks.
+        whitened : scipy.sparse.csr_array
+            ``(n_cells, n_pixels)`` footprints in units of the noise.
+        traces : numpy.ndarray
+            ``(n_cells, n_frames)``; what is below their baseline is no cell's.
+        images, field : numpy.ndarray
+            Global background, ``(n_background, n_pixels)`` in units of the noise and ``(n_background, n_frames)``.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(n_blocks, n_frames)`` float32.
+        """
+        cells = sparse.csr_array(self.means @ whitened.T) @ np.maximum(traces, 0)
+        return self.light(seen - cells - (self.means @ images.T) @ field)
+
+    def products(self, whitened: sparse.csr_array, images: Float32, light: Float32) -> Float32:
+        """``(n_cells + n_images, n_frames)`` products of footprints and images with the light."""
+        across = sparse.vstack([whitened @ self.nodes, sparse.csr_array(images @ self.nodes)], format="csr")
+        return np.asarray(across @ light, np.float32)
 
     def light(self, left: Float32) -> Float32:
         """Tell every block's background from its ring.
@@ -140,7 +175,7 @@ class Ring:
             Pixels of each cell, as a sparse matrix has them.
         """
         products = np.asarray(traces @ light.T, np.float32)
-        nodes = sparse.csr_array(self.spread.T)[pixels]
+        nodes = self.nodes[pixels]
         per_entry = np.diff(nodes.indptr)
         cell = np.repeat(np.repeat(np.arange(len(traces)), np.diff(indptr)), per_entry)
         entry = np.repeat(np.arange(len(pixels)), per_entry)
@@ -160,7 +195,7 @@ class Ring:
         numpy.ndarray
             ``(n_pixels,)`` float64.
         """
-        nodes, result = sparse.csr_array(self.spread.T), np.zeros(self.spread.shape[1])
+        nodes, result = self.nodes, np.zeros(self.spread.shape[1])
         step = max(1, ENERGY_BYTES // max(1, light[:1].nbytes))
         for first in range(0, len(result), step):
             at = nodes[first : first + step] @ light

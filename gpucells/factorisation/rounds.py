@@ -21,6 +21,7 @@ from scipy import ndimage, sparse
 from gpucells.candidates.footprints import Windows
 from gpucells.candidates.judge import ORDINARY, VANISHED, Verdict, judge, merge_duplicates, strictness_of
 from gpucells.candidates.quality import event_correlation, measure_neighbours, measure_traces
+from gpucells.factorisation.search import ReadAgain, Stage
 from gpucells.factorisation.settings import FactorisationSettings
 from gpucells.factorisation.spatial import regressors, update_footprints
 from gpucells.factorisation.state import State
@@ -30,8 +31,7 @@ from gpucells.ops.support_products import support_products
 from gpucells.preprocess.noise_units import to_noise_units
 
 Float32 = NDArray[np.float32]
-Stage = Callable[[str, float, float, str], None]
-Find = Callable[[State, int, Stage, Callable[[Any], None] | None], sparse.csr_array]
+Find = Callable[[State, int, Stage, ReadAgain], sparse.csr_array]
 
 FIRST, NEXT = 30, 10  # sweeps of the traces: from nothing, and from where the round before left them
 EARLY = 2  # searches before the first round; each later one follows a round
@@ -55,7 +55,7 @@ def solve(
     report: Stage,
     start: sparse.csr_array | None = None,
     hold: bool = False,
-    read_again: Callable[[Any], None] | None = None,
+    read_again: ReadAgain = None,
 ) -> Components:
     """Find and refine the cells of one tile.
 
@@ -117,7 +117,7 @@ def solve(
     return _components(state)
 
 
-def _find(state: State, find: Find, report: Stage, read_again: Callable[[Any], None] | None) -> None:
+def _find(state: State, find: Find, report: Stage, read_again: ReadAgain) -> None:
     """Find cells, and find them again if the background turns out to be more than what was taken off before."""
     known = len(state.field)
     _search(state, find, report, read_again)
@@ -128,7 +128,7 @@ def _find(state: State, find: Find, report: Stage, read_again: Callable[[Any], N
         _search(state, find, report, read_again)
 
 
-def _search(state: State, find: Find, report: Stage, read_again: Callable[[Any], None] | None) -> None:
+def _search(state: State, find: Find, report: Stage, read_again: ReadAgain) -> None:
     """Find cells in the movie, and in what those leave of it.
 
     The background stays as it is meanwhile: found anew, it would take the light of cells that are not found yet.

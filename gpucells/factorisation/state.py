@@ -136,7 +136,7 @@ class State:
         movie = self.units.movie
         xp, result = namespace_of(movie), np.empty(len(movie))
         step = max(1, ENERGY_BYTES // max(1, 8 * movie.shape[1]))
-        nodes = None if self.ring is None else sparse.csr_array(self.ring.spread.T)
+        nodes = None if self.ring is None else self.ring.nodes
         for first in range(0, len(movie), step):
             some = movie[first : first + step].astype(xp.float64)
             if nodes is not None:
@@ -160,19 +160,8 @@ class State:
 
     def update_ring(self) -> None:
         """Fit the ring to what cells above their baseline and the global background leave of its blocks."""
-        if self.ring is None:
-            return
-        cells = sparse.csr_array(self.ring.means @ self.whitened().T) @ np.maximum(self.traces, 0)
-        left = self.blocks_seen - cells - (self.ring.means @ self.images.T) @ self.field
-        self.light = self.ring.light(left)
-
-    def ring_products(self, whitened: sparse.csr_array, images: Float32) -> Float32:
-        """``(n_cells + n_images, n_frames)`` products of footprints and images with the ring's light."""
-        if self.ring is None:
-            return np.zeros((whitened.shape[0] + len(images), 1), np.float32)
-        nodes = sparse.csr_array(self.ring.spread.T)
-        across = sparse.vstack([whitened @ nodes, sparse.csr_array(images @ nodes)], format="csr")
-        return np.asarray(across @ self.light, np.float32)
+        if self.ring is not None:
+            self.light = self.ring.behind(self.blocks_seen, self.whitened(), self.traces, self.images, self.field)
 
     def behind(self) -> Known:
         """Return the whole background: global components and the ring's light."""

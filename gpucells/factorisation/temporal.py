@@ -50,7 +50,8 @@ class LeastSquares:
         """Of cells and global background together, on top of the ring's light."""
         whitened = state.whitened()
         products = np.concatenate([state.products, image_products(state.units.movie, state.images)])
-        products -= state.ring_products(whitened, state.images)
+        if state.ring is not None:
+            products -= state.ring.products(whitened, state.images, state.light)
         return cls(products, gram_of(whitened, state.images))
 
     @classmethod
@@ -58,7 +59,8 @@ class LeastSquares:
         """Of the cells alone, on top of the background as it is: no pass over the movie."""
         whitened = state.whitened()
         behind = np.asarray(whitened @ state.images.T, np.float32) @ state.field
-        behind += state.ring_products(whitened, state.images[:0])
+        if state.ring is not None:
+            behind += state.ring.products(whitened, state.images[:0], state.light)
         return cls(state.products - behind, gram_of(whitened, state.images[:0]))
 
     def solve(self, traces: Float32, field: Float32, lower: float, n_sweeps: int) -> tuple[Float32, Float32]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from gpucells.candidates.find import find_in_residual
+from gpucells.factorisation.search import ReadAgain, Stage, search_residual
 from gpucells.factorisation.state import State
 from gpucells.methods.cnmf.initialise_nmf import compressed_nmf, graph_nmf, sparse_nmf
 from gpucells.methods.cnmf.settings import CnmfSettings
@@ -21,12 +21,7 @@ FACTORISATIONS: dict[str, Callable[..., tuple[sparse.csr_array, Any]]] = {
 }
 
 
-def find(
-    state: State,
-    number: int,
-    report: Callable[[str, float, float, str], None],
-    read_again: Callable[[Any], None] | None,
-) -> sparse.csr_array:
+def find(state: State, number: int, report: Stage, read_again: ReadAgain) -> sparse.csr_array:
     """Find candidates as the settings say.
 
     Parameters
@@ -49,7 +44,7 @@ def find(
     settings = state.settings
     assert isinstance(settings, CnmfSettings)
     if settings.init == "greedy_roi" or number:
-        return _greedy(state, report, read_again)
+        return search_residual(state, report, read_again)
     report("find cells", 0, 0, "cells")
     factorise = FACTORISATIONS[settings.init]
     footprints, _ = factorise(state.units.movie, state.image_shape, settings.n_cells)
@@ -60,18 +55,3 @@ def with_maximum_1(footprints: sparse.csr_array) -> sparse.csr_array:
     """Scale every footprint that has a pixel to maximum 1."""
     peak = np.maximum(footprints.max(axis=1).toarray().ravel(), 1e-30)
     return sparse.csr_array(sparse.diags_array(1 / peak) @ footprints, dtype=np.float32)
-
-
-def _greedy(
-    state: State, report: Callable[[str, float, float, str], None], read_again: Callable[[Any], None] | None
-) -> sparse.csr_array:
-    """Rank-one fits of spots that are far enough apart to be fitted at once, brightest first, until noise is left."""
-    units = state.units
-    residual = state.residual(out=None if read_again is None else units.movie)
-    found = find_in_residual(
-        residual, units.noise, units.inside, state.radius_px, state.settings,
-        lambda found: report("find cells", found, 0, "cells"),
-    )  # fmt: skip
-    if read_again is not None:
-        state.read_again(read_again)
-    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,20 +18,14 @@ from gpucells.candidates.corr_pnr import (
     measure_images,
     update_images,
 )
-from gpucells.candidates.find import GROW, WINDOW_RADII, find_in_residual, is_cell
+from gpucells.candidates.find import boxes_around, fit_in_batches
 from gpucells.candidates.seed_thresholds import Thresholds
+from gpucells.factorisation.search import ReadAgain, Stage, search_residual
 from gpucells.factorisation.state import State
 from gpucells.methods.cnmfe.settings import CnmfeSettings
-from gpucells.ops.patches import Patches
-from gpucells.ops.seed_fits import fit_seeds, subtract_seeds
 
 
-def find(
-    state: State,
-    number: int,
-    report: Callable[[str, float, float, str], None],
-    read_again: Callable[[Any], None] | None,
-) -> sparse.csr_array:
+def find(state: State, number: int, report: Stage, read_again: ReadAgain) -> sparse.csr_array:
     """Find candidates in what cells and background leave of the movie.
 
     Parameters
@@ -50,21 +45,7 @@ def find(
     scipy.sparse.csr_array
         ``(n_new, n_pixels)`` with maximum 1.
     """
-    settings, units, known = state.settings, state.units, state.footprints.shape[0]
-    assert isinstance(settings, CnmfeSettings)
-    residual = state.residual(out=None if read_again is None else units.movie)
-
-    def progress(n: int) -> None:
-        report("find cells", known + n, 0, "cells")
-
-    if number:
-        found = find_in_residual(residual, units.noise, units.inside, state.radius_px, settings, progress)
-    else:
-        movie, live, images, thresholds = seed_images(residual, state, settings.min_corr, settings.min_pnr)
-        found = _search(movie, live, images, thresholds, state.radius_px, settings, progress)
-    if read_again is not None:
-        state.read_again(read_again)
-    return found
+    return search_residual(state, report, read_again, None if number else partial(_by_seeds, state))
 
 
 def seed_images(
@@ -98,23 +79,17 @@ def seed_images(
     return movie, live, images, find_thresholds(movie, noise, images, live, state.radius_px, min_corr, min_pnr)
 
 
-def _search(
-    movie: Any, live: NDArray[np.bool_], images: CorrPnr, thresholds: Thresholds, radius_px: float,
-    settings: CnmfeSettings, progress: Callable[[int], None],
-) -> sparse.csr_array:  # fmt: skip
-    """Fit and subtract seeds, all that are far enough apart at once, until none is above the thresholds."""
-    height, width, _ = movie.shape
-    half = int(np.ceil(WINDOW_RADII * radius_px))
-    free, found = live.copy(), [Patches(np.zeros((0, 2), np.int64), np.zeros((0, 1, 1), np.float32), (height, width))]
-    for _ in range(settings.cellfind_max_rounds):
-        seeds = find_seeds(images, thresholds, radius_px, 2 * half + 1, free)
-        if len(seeds) == 0:
-            break
-        fits = fit_seeds(movie, live, seeds, half, settings.cellfind_kappa_std_ratio)
-        refused = ~is_cell(fits, radius_px, 0.0, settings)
-        subtract_seeds(movie, live, fits, refused, GROW)
+def _by_seeds(state: State, residual: Any, progress: Callable[[int], None]) -> sparse.csr_array:
+    settings, radius_px = state.settings, state.radius_px
+    assert isinstance(settings, CnmfeSettings)
+    movie, live, images, thresholds = seed_images(residual, state, settings.min_corr, settings.min_pnr)
+    free = live.copy()
+
+    def changed(seeds: NDArray[np.int64], half: int) -> None:
         free[tuple(seeds.T)] = False  # what is left of a seed is no other cell
-        update_images(movie, images, seeds[:, [0, 0, 1, 1]] + np.array([-half, half + 1] * 2))
-        found.append(Patches(fits.seeds[~refused] - half, fits.images[~refused], (height, width)))
-        progress(sum(len(patches.images) for patches in found))
-    return sparse.csr_array(sparse.vstack([patches.to_sparse() for patches in found]), dtype=np.float32)
+        update_images(movie, images, boxes_around(seeds, half))
+
+    return fit_in_batches(
+        movie, live, radius_px, 0.0, settings,
+        lambda distance_px: find_seeds(images, thresholds, radius_px, distance_px, free), changed, progress,
+    )  # fmt: skip
