@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 
 import gpucells
-from gpucells.factorisation import rounds
+from gpucells.factorisation import settle
 from gpucells.factorisation.state import State
 from gpucells.io.truth_file import load_truth
 from gpucells.methods.cnmfe.settings import CnmfeSettings
@@ -144,8 +144,8 @@ def errors(case: Case, traces: str) -> dict[str, dict[str, float]]:
     if traces == "solved":
         state = _state(case, {})
         state.begin_with(case.footprints)
-        for number in range(rounds.HELD_ROUNDS):
-            rounds._fit_background(state, rounds.NEXT if number else rounds.FIRST)
+        for number in range(settle.HELD_ROUNDS):
+            settle.fit_background(state, settle.NEXT if number else settle.FIRST)
         known = state.traces
     peak = np.maximum(case.footprints.max(axis=1).toarray().ravel(), 1e-12)
     bright = sparse.csr_array(sparse.diags_array(1 / peak) @ case.footprints).max(axis=0).toarray().ravel() > INSIDE

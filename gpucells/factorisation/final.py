@@ -17,7 +17,7 @@ from scipy import sparse
 from gpucells.candidates.footprints import Windows
 from gpucells.device.arrays import namespace_of, to_host
 from gpucells.factorisation.ring import Ring
-from gpucells.factorisation.settings import FactorisationSettings
+from gpucells.factorisation.settings import FactorisationSettings, TraceSettings
 from gpucells.factorisation.spatial import regressors, update_footprints
 from gpucells.factorisation.temporal import LeastSquares, deconvolved, gram_of
 from gpucells.model.components import Components, FinalCells
@@ -44,17 +44,19 @@ class FinalUpdates:
         ``(height, width)``.
     radius_px : float
         Cell radius (px).
-    settings : FactorisationSettings
+    settings : TraceSettings
         Of the run.
     hold : bool
-        Leave the footprints as they are: one pass.
+        Leave the footprints as they are: one pass, as for settings that say nothing of footprints.
     """
 
     def __init__(
         self, components: Components, noise: Float32, image_shape: tuple[int, int], radius_px: float,
-        settings: FactorisationSettings, hold: bool,
+        settings: TraceSettings, hold: bool,
     ) -> None:  # fmt: skip
-        self.n_passes = 1 if hold or components.footprints.shape[0] == 0 else 3
+        # Footprints are fitted once more where the settings say how.
+        self._refit = None if hold or not isinstance(settings, FactorisationSettings) else settings
+        self.n_passes = 1 if self._refit is None or components.footprints.shape[0] == 0 else 3
         self._settings, self._radius_px = settings, radius_px
         self._inside = np.isfinite(noise).reshape(image_shape)
         self._noise = np.where(np.isfinite(noise), noise, 1).astype(np.float32)
@@ -117,12 +119,13 @@ class FinalUpdates:
 
     def _begin_footprints(self) -> None:
         assert self._model is not None
+        assert self._refit is not None
         self._both = regressors(self._model.denoised, self._field)
         self._windows = Windows.of(self._footprints, self._noise, self._inside, self._radius_px)
         self._entries = self._windows.start()
         self._supports = self._both[: len(self._traces)], self._entries.indptr, self._entries.indices
         self._sums = ()
-        if self._ring is not None and self._settings.spatial_solver == "nnls_l0":
+        if self._ring is not None and self._refit.spatial_solver == "nnls_l0":
             # Its energy is that of the movie without the ring's light, which takes the products of the two.
             (traces, indptr, pixels), spread = self._supports, self._ring.spread
             self._centred_light = regressors(self._light, self._field[:0])
@@ -155,6 +158,7 @@ class FinalUpdates:
         return LeastSquares(problem.products - ring.products(whitened, self._images, self._light), problem.gram)
 
     def _end_footprints(self) -> None:
+        assert self._refit is not None
         products, image_products, total, energy = (to_host(sums) for sums in self._sums)
         products, with_light = np.split(products, [len(self._entries.data)])
         # Regressors have mean 0, so that a pixel's constant is nothing to them; what is left of the mean is rounding.
@@ -172,7 +176,7 @@ class FinalUpdates:
             image_products = image_products - (self._both[n_cells:] @ self._light.T) @ self._ring.spread
         footprints, scale, self._images = update_footprints(
             self._windows, products.astype(np.float32), image_products.astype(np.float32), energy, self._both,
-            self._radius_px, self._settings,
+            self._radius_px, self._refit,
         )  # fmt: skip
         gone = scale == 0  # the tile saw it: it stays as it was
         if gone.any():
@@ -215,14 +219,14 @@ class FinalUpdates:
         )  # fmt: skip
 
 
-def order_cells(components: Components, settings: FactorisationSettings) -> Components:
+def order_cells(components: Components, settings: TraceSettings) -> Components:
     """Put the brightest cells first; reject the last ones where the settings say how many there may be.
 
     Parameters
     ----------
     components : Components
         Of the whole image.
-    settings : FactorisationSettings
+    settings : TraceSettings
         Of the run.
     """
     whitened = scaled(components.footprints, np.float32(1) / components.noise)

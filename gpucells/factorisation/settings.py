@@ -1,4 +1,4 @@
-"""Settings that CNMF and CNMF-E share: each declared once, with unit, range, default and reason."""
+"""Settings of traces and their background, and of a factorisation: each declared once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gpucells.factorisation.ring import RingShape
 Count = Annotated[int, Field(ge=0)] | Literal["auto"]
 
 
-class FactorisationSettings(CandidateSettings):
-    """Settings of a factorisation; lengths are in units of the cell radius unless their name says otherwise."""
+class TraceSettings(CandidateSettings):
+    """Settings of traces on a background of low rank; lengths are in units of the cell radius."""
 
     n_cells: Count = Field(
         "auto",
@@ -22,20 +22,6 @@ class FactorisationSettings(CandidateSettings):
     )
     n_background: Count = Field(
         "auto", description="global background components; auto: as many as are smooth and stand out of the noise"
-    )
-    searches: int = Field(
-        1,
-        ge=1,
-        le=10,
-        description="times that cells are looked for: in the movie, in what the cells leave, and after each round",
-    )
-    max_iter: int = Field(4, ge=1, le=50, description="rounds of traces, judgement and footprints")
-    spatial_solver: Literal["lasso", "nnls_l0"] = Field(
-        "lasso",
-        description="footprints by non-negative lasso; or by non-negative least squares, fewest cells a pixel",
-    )
-    spatial_penalty: float = Field(
-        0.0, ge=0.0, description="L1 penalty of the lasso, in standard errors of a footprint's pixel"
     )
     ar_order: Literal[0, 1, 2] = Field(
         1, description="order of the calcium response: 1 decays, 2 rises and decays, 0: no deconvolution"
@@ -90,3 +76,43 @@ class FactorisationSettings(CandidateSettings):
     def ring_shape(self) -> RingShape | None:
         """Of the ring background, where the method has one."""
         return None
+
+
+class RingSettings(TraceSettings):
+    """Those, and a ring that tells what the global components leave of the background."""
+
+    ring: bool = Field(
+        True, description="take what the global components leave of the background from a ring around every block"
+    )
+    ring_radius: float = Field(3.0, ge=1.5, le=20.0, description="inner radius of the ring")
+    ring_spacing: float = Field(1.0, gt=0.0, le=4.0, description="side of the blocks that the ring is fitted in")
+    ring_outlier: float | None = Field(
+        5.0,
+        gt=0.0,
+        description="noises above its prediction at which a block's sample is a transient and left out of the fit; "
+        "none: all samples count",
+    )
+
+    @property
+    def ring_shape(self) -> RingShape | None:
+        """Of the ring background; None without one."""
+        return RingShape(self.ring_radius, self.ring_spacing, self.ring_outlier) if self.ring else None
+
+
+class FactorisationSettings(TraceSettings):
+    """Settings of a factorisation, which updates footprints too; lengths are in units of the cell radius."""
+
+    searches: int = Field(
+        1,
+        ge=1,
+        le=10,
+        description="times that cells are looked for: in the movie, in what the cells leave, and after each round",
+    )
+    max_iter: int = Field(4, ge=1, le=50, description="rounds of traces, judgement and footprints")
+    spatial_solver: Literal["lasso", "nnls_l0"] = Field(
+        "lasso",
+        description="footprints by non-negative lasso; or by non-negative least squares, fewest cells a pixel",
+    )
+    spatial_penalty: float = Field(
+        0.0, ge=0.0, description="L1 penalty of the lasso, in standard errors of a footprint's pixel"
+    )

@@ -13,7 +13,7 @@ from scipy import sparse
 from gpucells.device.arrays import namespace_of, to_host
 from gpucells.factorisation.background import Blocks, principal_traces
 from gpucells.factorisation.ring import Ring
-from gpucells.factorisation.settings import FactorisationSettings
+from gpucells.factorisation.settings import TraceSettings
 from gpucells.model.components import Rejected
 from gpucells.ops.dense_products import trace_products
 from gpucells.ops.footprint_products import footprint_products
@@ -37,7 +37,7 @@ class State:
         The movie.
     radius_px : float
         Cell radius (px).
-    settings : FactorisationSettings
+    settings : TraceSettings
         Of the run.
     blocks : Blocks
         Where the background is looked for.
@@ -64,7 +64,7 @@ class State:
 
     units: NoiseUnits
     radius_px: float
-    settings: FactorisationSettings
+    settings: TraceSettings
     blocks: Blocks
     means: Float32
     footprints: sparse.csr_array
@@ -79,7 +79,7 @@ class State:
     dropped: list[Rejected] = dataclasses.field(default_factory=list)
 
     @classmethod
-    def of(cls, units: NoiseUnits, radius_px: float, settings: FactorisationSettings) -> State:
+    def of(cls, units: NoiseUnits, radius_px: float, settings: TraceSettings) -> State:
         """Begin without cells, and with the background that shows already."""
         n_pixels, n_frames = units.movie.shape
         blocks = Blocks.of(units.inside, radius_px)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from gpucells.factorisation.settings import FactorisationSettings
+from gpucells.factorisation.settings import TraceSettings
 from gpucells.factorisation.state import State
 from gpucells.ops.dense_products import image_products
 from gpucells.ops.hals import hals_traces
@@ -91,14 +91,14 @@ def gram_of(whitened: sparse.csr_array, images: Float32) -> sparse.csr_array:
     return sparse.csr_array(gram, dtype=np.float32)
 
 
-def deconvolved(traces: Float32, settings: FactorisationSettings, final: bool = False) -> Deconvolved:
+def deconvolved(traces: Float32, settings: TraceSettings, final: bool = False) -> Deconvolved:
     """Deconvolve traces as the settings say.
 
     Parameters
     ----------
     traces : numpy.ndarray
         ``(n_cells, n_frames)``.
-    settings : FactorisationSettings
+    settings : TraceSettings
         Of the run.
     final : bool
         Whether the decay is fitted to the largest events as well.

@@ -12,7 +12,7 @@ import pytest
 
 import gpucells
 from gpucells.candidates import judge
-from gpucells.factorisation import background, final, rounds, spatial
+from gpucells.factorisation import background, final, judgement, settle, spatial
 from gpucells.methods.cnmf import initialise_nmf
 from gpucells.methods.cnmf.settings import CnmfSettings
 from gpucells.settings import RunSettings
@@ -97,9 +97,9 @@ def test_numbers_of_the_steps_are_the_codes(page: str) -> None:
         "$2\\,(1 + \\sqrt{n/T})^2$": background.ABOVE_EDGE == 2,
         "neighbouring blocks above .4": background.SMOOTH == 0.4,
         "at most a quarter of the blocks": background.MOST == 0.25,
-        "cosine of whose footprints is above .9": rounds.SAME_SHAPE == 0.9,
+        "cosine of whose footprints is above .9": judgement.SAME_SHAPE == 0.9,
         "four an axis or more": background.FEWEST_BLOCKS == 4,
-        "30 sweeps in the first round, 10 later": (rounds.FIRST, rounds.NEXT) == (30, 10),
+        "30 sweeps in the first round, 10 later": (settle.FIRST, settle.NEXT) == (30, 10),
         "ask for .6 and .8 of `min_snr`": judge.STRICTNESS == (0.6, 0.8),
         "20 sweeps over all cells and the background": final.SWEEPS == 20,
         "by more than 1e-4 of what": spatial.TOLERANCE == 1e-4,

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from gpucells.candidates.judge import Verdict
 from gpucells.factorisation.background import Blocks, principal_traces
-from gpucells.factorisation.rounds import RAGGED, _ragged
+from gpucells.factorisation.judgement import RAGGED, _ragged
 from gpucells.methods.cnmf.settings import CnmfSettings
 
 

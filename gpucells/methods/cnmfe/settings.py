@@ -9,12 +9,11 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from gpucells.factorisation.ring import RingShape
-from gpucells.factorisation.settings import FactorisationSettings
+from gpucells.factorisation.settings import FactorisationSettings, RingSettings
 from gpucells.settings import Preset
 
 
-class CnmfeSettings(FactorisationSettings):
+class CnmfeSettings(RingSettings, FactorisationSettings):
     """Settings of CNMF-E; lengths are in units of the cell radius unless their name says otherwise."""
 
     min_corr: float | None = Field(
@@ -41,22 +40,6 @@ class CnmfeSettings(FactorisationSettings):
         description="correlation of the transients with a brighter neighbour's above which a dim candidate needs some "
         "of its own",
     )
-    ring: bool = Field(
-        True, description="take what the global components leave of the background from a ring around every block"
-    )
-    ring_radius: float = Field(3.0, ge=1.5, le=20.0, description="inner radius of the ring")
-    ring_spacing: float = Field(1.0, gt=0.0, le=4.0, description="side of the blocks that the ring is fitted in")
-    ring_outlier: float | None = Field(
-        5.0,
-        gt=0.0,
-        description="noises above its prediction at which a block's sample is a transient and left out of the fit; "
-        "none: all samples count",
-    )
-
-    @property
-    def ring_shape(self) -> RingShape | None:
-        """Of the ring background; None without one."""
-        return RingShape(self.ring_radius, self.ring_spacing, self.ring_outlier) if self.ring else None
 
     @classmethod
     def for_preset(cls, preset: Preset, values: dict[str, Any]) -> Self:
