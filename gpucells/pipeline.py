@@ -45,14 +45,15 @@ def extract_cells(
     movie : Movie, path, array, or list of paths
         Anything :func:`gpucells.open_movie` takes.
     method : str
-        Name of a method: ``"extract"`` or ``"cnmf"``.
+        Name of a method, one of ``gpucells.methods.registry.METHOD_NAMES``.
     run, settings : RunSettings and dict, optional
         Preset, cell diameter, device, memory, seed; the method's own settings by name.
     progress : ProgressSink
         Told of every step.
-    init : Cells, sparse array, or array, optional
-        Footprints to refine instead of finding cells, as :func:`apply_footprints` takes them; or seeds, ``(n, 2)``
-        points (row, column) in px, each a disc as wide as a cell to begin with.
+    init : Cells, path, sparse array, or array, optional
+        Footprints to begin with instead of finding cells, such as another method's result, as
+        :func:`apply_footprints` takes them; or seeds, ``(n, 2)`` points (row, column) in px, each a disc as wide as a
+        cell.
     **run_overrides
         Fields of :class:`gpucells.settings.RunSettings`, such as ``preset="one_photon"``, ``cell_diameter_px=12``.
 

@@ -9,6 +9,7 @@ import typer
 
 from gpucells.cli import options
 from gpucells.cli.inputs import check_report_kind, check_target, gather_settings, parse_bytes
+from gpucells.errors import SettingsError
 from gpucells.progress import open_sink
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def extract(
     assignments: options.Assignments = None,
     settings: options.SettingsFile = None,
     footprints: options.Footprints = None,
+    init: options.Init = None,
     mask: options.Mask = None,
     mask_lens_rim: options.MaskLensRim = None,
     device: options.Device = None,
@@ -46,6 +48,11 @@ def extract(
         "memory_bytes": None if memory is None else parse_bytes(memory),
         "device_memory_bytes": None if device_memory is None else parse_bytes(device_memory),
     }  # fmt: skip
+    if footprints is not None and init is not None:
+        raise SettingsError(
+            "--footprints and --init exclude each other",
+            "--footprints keeps the footprints as they are, --init begins with them",
+        )
     run, values = gather_settings(method, settings, assignments or (), given)
     if report is not None:
         check_report_kind(report)
@@ -65,7 +72,7 @@ def extract(
             return
         with open_sink(progress) as sink:
             if footprints is None:
-                cells = extract_cells(opened, method, run, values, progress=sink)
+                cells = extract_cells(opened, method, run, values, progress=sink, init=init)
             else:
                 from gpucells.pipeline import apply_footprints
 

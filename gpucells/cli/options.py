@@ -43,6 +43,10 @@ Footprints = Annotated[
     Path | None,
     _option(text="file of cells: solve the traces of its accepted cells on this movie, and find none", panel=_RUN),
 ]
+Init = Annotated[
+    Path | None,
+    _option(text="file of cells, of any method: begin with its accepted cells instead of finding cells", panel=_RUN),
+]
 Mask = Annotated[str | None, _setting("mask", metavar="FILE")]
 MaskLensRim = Annotated[bool | None, _setting("mask_lens_rim")]
 Device = Annotated[str | None, _setting("device")]

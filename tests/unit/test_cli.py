@@ -61,10 +61,11 @@ class Library:
         yield "the movie"
 
     def extract_cells(
-        self, movie: str, method: str, run: RunSettings, settings: dict[str, Any], progress: Callable[[Event], None]
-    ) -> Cells:
+        self, movie: str, method: str, run: RunSettings, settings: dict[str, Any], progress: Callable[[Event], None],
+        init: Path | None,
+    ) -> Cells:  # fmt: skip
         self.calls.append("extract")
-        self.asked |= {"movie": movie, "method": method, "run": run, "settings": settings}
+        self.asked |= {"movie": movie, "method": method, "run": run, "settings": settings, "init": init}
         progress(Event("solve", 1, 1, "tiles"))
         if self.failure is not None:
             raise self.failure

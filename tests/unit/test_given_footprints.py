@@ -173,6 +173,20 @@ def test_command_line(tmp_path: Path, applied: Cells) -> None:
     np.testing.assert_allclose(load_cells(target).traces, applied.traces, atol=1e-4)
 
 
+def test_another_methods_file_is_a_beginning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    movie, cells, _ = planted()
+    np.save(tmp_path / "movie.npy", movie)
+    save_cells(as_cells(footprints(SHAPE, CENTRES, width=1.2)), tmp_path / "others.h5")
+    given = ["extract", str(tmp_path / "movie.npy"), "--init", str(tmp_path / "others.h5"), "--cell-diameter-px", "8"]
+    assert main([*given, "--method", "cnmf", "-o", str(tmp_path / "cells.h5")]) == 0
+    cosine = footprint_cosine(load_cells(tmp_path / "cells.h5").accepted_only().footprints, cells[[0, 2, 3, 4]])
+    assert cosine.toarray().max(axis=0).min() > 0.97  # the rejected one is none of them
+    capsys.readouterr()
+    both = [*given, "--footprints", str(tmp_path / "others.h5"), "-o", str(tmp_path / "two.h5")]
+    assert main(both) == 2
+    assert "exclude each other" in capsys.readouterr().err
+
+
 def test_seeds_are_discs_cut_by_the_border() -> None:
     seeds, run = take_footprints(np.array([[10, 20], [0, 55.2]]), SHAPE, RunSettings.from_values({}))
     assert isinstance(seeds, Seeds)
