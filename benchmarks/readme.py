@@ -33,13 +33,19 @@ PEERS = {"CaImAn": "CaImAn 1.12", "suite2p": "suite2p 1.1"}
 SIZE = "512x512x10000"
 
 
-def accuracy(file: str = "accuracy.json") -> str:
+def measured_methods() -> dict[str, dict[str, Any]]:
+    """Movies by method: the file that benchmarks/accuracy.py writes."""
+    kept = json.loads((RESULTS / "accuracy.json").read_text())["methods"]
+    return {method: entry["movies"] for method, entry in kept.items()}
+
+
+def accuracy(method: str = "extract", only: str = "sim_") -> str:
     """F1, r, r of all and CPU seconds of each movie, beside the other tools; the best F1 and r of all are bold."""
-    found = json.loads((RESULTS / file).read_text())["movies"]
+    found = measured_methods()[method]
     peers = json.loads((HERE / "peers_reported.json").read_text())["rows"]
     lines = [f"| movie | gpucells: F1, r, r of all, s | {' | '.join(PEERS.values())} |", "|---|---|---|---|"]
     for movie, label in MOVIES.items():
-        if movie not in found:
+        if movie not in found or not movie.startswith(only):
             continue
         ours = found[movie]["accepted"] | {"cpu_s": found[movie]["cpu_s"]}
         theirs = [next(row for row in peers if (row["movie"], row["tool"]) == (movie, tool)) for tool in PEERS]
@@ -123,18 +129,37 @@ def passes() -> str:
 
 def accuracy_cnmf() -> str:
     """The same for CNMF, whose movies are two-photon ones."""
-    return accuracy("accuracy_cnmf.json")
+    return accuracy("cnmf", "sim_2p")
 
 
 def accuracy_cnmfe() -> str:
     """The same for CNMF-E, whose movies are one-photon ones."""
-    return accuracy("accuracy_cnmfe.json")
+    return accuracy("cnmfe", "sim_1p")
+
+
+def methods() -> str:
+    """F1, r of all and CPU seconds of every method on every movie."""
+    found = measured_methods()
+    lines = [f"| movie | {' | '.join(found)} |", "|---|" + "---|" * len(found)]
+    for movie, label in MOVIES.items():
+        rows = [movies.get(movie) for movies in found.values()]
+        truth = next(row for row in rows if row)["accepted"]["truth"]
+        lines.append(f"| {label.format(truth=truth)} | {' | '.join(map(_in_short, rows))} |")
+    return "\n".join(lines)
+
+
+def _in_short(row: dict[str, Any] | None) -> str:
+    if row is None or "error" in row:
+        return ""
+    scores = row["accepted"]
+    return f"{_three(scores['f1'])}, {_three(scores['trace_r_all'])}, {row['cpu_s']:.1f}"
 
 
 TABLES = {
     "accuracy": accuracy,
     "accuracy_cnmf": accuracy_cnmf,
     "accuracy_cnmfe": accuracy_cnmfe,
+    "methods": methods,
     "operations": operations,
     "end_to_end": end_to_end,
     "passes": passes,
