@@ -16,14 +16,15 @@ from gpucells.io.open_movie import open_movie
 from gpucells.model.cells import Cells
 from gpucells.model.movie import Movie
 from gpucells.ops.local_correlation import local_correlation
-from gpucells.postprocess.assemble import assemble, provenance
+from gpucells.postprocess.assemble import assemble, assemble_projected, provenance
 from gpucells.postprocess.join import join_tiles
 from gpucells.progress import ProgressSink, silent
 from gpucells.settings import RunSettings
 from gpucells.tiles.finish import finish
-from gpucells.tiles.given_footprints import Seeds, take_footprints
+from gpucells.tiles.given_footprints import as_footprints, require_footprints, take_footprints
 from gpucells.tiles.lost_frames import read_movie
 from gpucells.tiles.plan import Plan, make_plan
+from gpucells.tiles.projected import project_movie
 from gpucells.tiles.schedule import solve_tiles, whole_image_nodes
 
 log = logging.getLogger(__name__)
@@ -122,9 +123,12 @@ def _run(
 ) -> Cells:  # fmt: skip
     clock = StageClock(progress, "cpu")  # which looks at the movie and reads it
     given, run = take_footprints(footprints, (movie.height, movie.width), run)
+    found, hold = require_footprints(method, given, hold)
+    if (projector := found.projection(found.settings(run.preset, dict(values)))) is not None:
+        return _project(movie, method, run, values, clock, given, projector)
     reading = read_movie(movie, method, run, values, clock)
     plan, clock.devices = reading.plan, reading.plan.devices
-    given = given.footprints(plan.radius_px) if isinstance(given, Seeds) else given
+    given = as_footprints(given, plan.radius_px)
     for warning in reading.warnings:
         log.warning(warning)
     with reading.working:
@@ -147,5 +151,19 @@ def _run(
         record = plan.record(run)
         cells = assemble(reading.movie, final, plan.factor, summary, correlation, plan.method.name, record)
         cells = reading.with_gaps(cells)
-    warnings = reading.warnings + components.warnings
+    warnings = reading.warnings + final.components.warnings
+    return replace(cells, provenance=provenance(movie, plan.device, run.seed, clock.costs, warnings))
+
+
+def _project(
+    movie: Movie, method: str, run: RunSettings, values: dict[str, Any], clock: StageClock, given: Any, projector: Any
+) -> Cells:
+    with clock.stage("look at the movie"):
+        plan = make_plan(movie, method, run, values)
+    clock.devices = plan.devices
+    with clock.stage("traces"), on_device(plan.devices[0], run.device_memory_bytes):
+        projected = project_movie(plan, projector, as_footprints(given, plan.radius_px), clock)
+    with clock.stage("assemble"):
+        cells = assemble_projected(plan, projected, run)
+    warnings = plan.warnings + projected.final.components.warnings
     return replace(cells, provenance=provenance(movie, plan.device, run.seed, clock.costs, warnings))

@@ -146,6 +146,10 @@ class FinalUpdates:
         if self._ring is not None:
             problem = self._without_ring(self._ring, problem, whitened)
         self._traces, self._field = problem.solve(self._traces, self._field, -np.inf, SWEEPS)
+        self._fit_model()
+
+    def _fit_model(self) -> None:
+        """Deconvolve the traces as they are now."""
         self._model = deconvolved(self._traces, self._settings, final=True)
 
     def _without_ring(self, ring: Ring, problem: LeastSquares, whitened: sparse.csr_array) -> LeastSquares:
@@ -207,7 +211,7 @@ class FinalUpdates:
             "deconvolution_baseline": model.baseline, "deconvolution_noise": model.noise,
             "deconvolution_penalty": model.penalty,
         } | {f"ar_{lag + 1}": column for lag, column in enumerate(model.coefficients.T)}  # fmt: skip
-        held = self.n_passes == 1  # also what a mask hides of them
+        held = self._refit is None  # also what a mask hides of them
         return FinalCells(
             self._components if held else replace(self._components, footprints=self._footprints),
             self._traces,

@@ -122,6 +122,16 @@ class LowRankModel:
     order_cells: Callable[..., Components]
 
 
+class Projection(Protocol):
+    """Traces that are linear in the movie: one pass over it, no tiles."""
+
+    rows: sparse.csr_array
+    """``(n_rows, n_pixels)`` images that every frame is multiplied with."""
+
+    def result(self, products: Float32) -> tuple[Float32, Float32, dict[str, Float32], tuple[str, ...]]:
+        """Make of ``(n_rows, n_frames)`` products traces, f0, quality measures and warnings."""
+
+
 @dataclass(frozen=True)
 class Method:
     """A published method.
@@ -136,6 +146,11 @@ class Method:
         Footprints and traces of one tile.
     model : FieldModel or LowRankModel
         Its background, and how it goes on when all tiles are solved.
+    finds : bool
+        Whether it finds cells; one that does not is given footprints, and leaves them as they are.
+    projection : callable, optional
+        Of settings: what makes a :class:`Projection` of footprints, ``(n_pixels,)`` bool which pixels count, image
+        shape and cell radius (px); None where the settings ask for traces that are none.
     """
 
     name: str
@@ -143,6 +158,8 @@ class Method:
     settings: Callable[[Preset, dict[str, Any]], MethodSettings]
     solve: Callable[..., Components]
     model: FieldModel | LowRankModel
+    finds: bool = True
+    projection: Callable[[Any], Callable[..., Projection] | None] = lambda settings: None
 
 
 def _extract() -> Method:
@@ -173,7 +190,18 @@ def _cnmfe() -> Method:
     return Method("cnmfe", "CNMF-E (Zhou et al. 2018)", CnmfeSettings.for_preset, solve, model)
 
 
-_METHODS: dict[str, Callable[[], Method]] = {"extract": _extract, "cnmf": _cnmf, "cnmfe": _cnmfe}
+def _roi() -> Method:
+    from gpucells.factorisation.final import order_cells
+    from gpucells.methods.roi.final import HeldTraces
+    from gpucells.methods.roi.projection import projection
+    from gpucells.methods.roi.settings import RoiSettings
+    from gpucells.methods.roi.solve import solve
+
+    model = LowRankModel(HeldTraces, order_cells)
+    return Method("roi", "ROI: traces of given footprints", RoiSettings.for_preset, solve, model, False, projection)
+
+
+_METHODS: dict[str, Callable[[], Method]] = {"extract": _extract, "cnmf": _cnmf, "cnmfe": _cnmfe, "roi": _roi}
 METHOD_NAMES = tuple(_METHODS)
 
 

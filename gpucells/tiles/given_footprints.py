@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from gpucells.errors import InputError
+from gpucells.errors import InputError, SettingsError
 from gpucells.io.cells_file import load_cells
+from gpucells.methods.registry import Method, find_method
 from gpucells.model.cells import Cells
 from gpucells.settings import RunSettings
 from gpucells.tiles.grid import Tile
@@ -75,6 +76,45 @@ def take_footprints(
             return _check_seeds(points, image_shape), run
     footprints = check_footprints(given, image_shape)
     return footprints, run.changed(cell_diameter_px=run.cell_diameter_px or typical_diameter_px(footprints))
+
+
+def as_footprints(given: sparse.csr_array | Seeds | None, radius_px: float) -> sparse.csr_array | None:
+    """Make discs of seeds; footprints stay as they are.
+
+    Parameters
+    ----------
+    given : scipy.sparse.csr_array, Seeds or None
+        As :func:`take_footprints` returns them.
+    radius_px : float
+        Of the discs (px).
+    """
+    return given.footprints(radius_px) if isinstance(given, Seeds) else given
+
+
+def require_footprints(name: str, given: sparse.csr_array | Seeds | None, hold: bool) -> tuple[Method, bool]:
+    """Look a method up, and say whether footprints are held: always by one that finds no cells.
+
+    Parameters
+    ----------
+    name : str
+        Of the method.
+    given : scipy.sparse.csr_array, Seeds or None
+        What the user gave.
+    hold : bool
+        Whether they are to be held.
+
+    Raises
+    ------
+    SettingsError
+        The method finds no cells, and nothing was given.
+    """
+    method = find_method(name)
+    if not method.finds and given is None:
+        raise SettingsError(
+            f"method {name!r} finds no cells: it reads the traces of footprints",
+            "give them: --footprints FILE, init=, or gpucells.apply_footprints",
+        )
+    return method, hold or not method.finds
 
 
 def _check_seeds(points: NDArray[Any], image_shape: tuple[int, int]) -> Seeds:
