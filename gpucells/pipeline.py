@@ -16,15 +16,15 @@ from gpucells.io.open_movie import open_movie
 from gpucells.model.cells import Cells
 from gpucells.model.movie import Movie
 from gpucells.ops.local_correlation import local_correlation
-from gpucells.postprocess.assemble import assemble, assemble_projected, provenance
+from gpucells.postprocess.assemble import assemble, provenance
 from gpucells.postprocess.join import join_tiles
+from gpucells.postprocess.projected_cells import projected_cells
 from gpucells.progress import ProgressSink, silent
 from gpucells.settings import RunSettings
 from gpucells.tiles.finish import finish
 from gpucells.tiles.given_footprints import as_footprints, require_footprints, take_footprints
 from gpucells.tiles.lost_frames import read_movie
 from gpucells.tiles.plan import Plan, make_plan
-from gpucells.tiles.projected import project_movie
 from gpucells.tiles.schedule import solve_tiles, whole_image_nodes
 
 log = logging.getLogger(__name__)
@@ -83,8 +83,8 @@ def apply_footprints(
     movie : Movie, path, array, or list of paths
         Anything :func:`gpucells.open_movie` takes, registered to the footprints.
     footprints : Cells, path, sparse array, or array
-        Cells or a file of cells, of which the accepted ones count; ``(n_cells, height * width)`` sparse or dense;
-        ``(n_cells, height, width)``.
+        Cells, of which the accepted ones count; a file of cells, masks, labels or ImageJ ROIs; an array of masks
+        ``(n_cells, height, width)`` or ``(n_cells, height * width)``, dense or sparse.
     run, settings, progress, method, **run_overrides
         As in :func:`extract_cells`. Without a cell diameter, the footprints' own is taken.
 
@@ -107,12 +107,7 @@ def _opened(movie: Any, run: RunSettings) -> AbstractContextManager[Movie]:
 def plan_run(movie: Movie, method: str, run: RunSettings, settings: dict[str, Any] | None = None) -> Plan:
     """Say what :func:`extract_cells` would do, without doing it; ``lines()`` of the result is for people.
 
-    Parameters
-    ----------
-    movie : Movie
-        Opened with :func:`gpucells.open_movie`.
-    method, run, settings
-        As in :func:`extract_cells`.
+    Arguments are as there; the movie is open.
     """
     return make_plan(movie, method, run, settings or {})
 
@@ -125,7 +120,7 @@ def _run(
     given, run = take_footprints(footprints, (movie.height, movie.width), run)
     found, hold = require_footprints(method, given, hold)
     if (projector := found.projection(found.settings(run.preset, dict(values)))) is not None:
-        return _project(movie, method, run, values, clock, given, projector)
+        return projected_cells(movie, method, run, values, clock, given, projector)
     reading = read_movie(movie, method, run, values, clock)
     plan, clock.devices = reading.plan, reading.plan.devices
     given = as_footprints(given, plan.radius_px)
@@ -137,9 +132,9 @@ def _run(
             plan, reading.working, summary, clock, local_correlation, given, hold, run.device_memory_bytes
         )
     with clock.stage("join"):
-        shape, nodes = (movie.height, movie.width), whole_image_nodes(plan)
+        nodes = whole_image_nodes(plan)
         components = join_tiles(
-            tiles, parts, shape, plan.radius_px, nodes.images(), given if hold else None, plan.n_background
+            tiles, parts, summary.mean.shape, plan.radius_px, nodes.images(), given if hold else None, plan.n_background
         )
         del parts
     with clock.stage("traces"), on_device(plan.devices[0], run.device_memory_bytes):
@@ -148,22 +143,7 @@ def _run(
             lambda done, total: clock.tell("traces", done, total, "frames"),
         )  # fmt: skip
     with clock.stage("assemble"):
-        record = plan.record(run)
-        cells = assemble(reading.movie, final, plan.factor, summary, correlation, plan.method.name, record)
+        cells = assemble(reading.movie, final, plan.factor, summary, correlation, plan.method.name, plan.record(run))
         cells = reading.with_gaps(cells)
     warnings = reading.warnings + final.components.warnings
-    return replace(cells, provenance=provenance(movie, plan.device, run.seed, clock.costs, warnings))
-
-
-def _project(
-    movie: Movie, method: str, run: RunSettings, values: dict[str, Any], clock: StageClock, given: Any, projector: Any
-) -> Cells:
-    with clock.stage("look at the movie"):
-        plan = make_plan(movie, method, run, values)
-    clock.devices = plan.devices
-    with clock.stage("traces"), on_device(plan.devices[0], run.device_memory_bytes):
-        projected = project_movie(plan, projector, as_footprints(given, plan.radius_px), clock)
-    with clock.stage("assemble"):
-        cells = assemble_projected(plan, projected, run)
-    warnings = plan.warnings + projected.final.components.warnings
     return replace(cells, provenance=provenance(movie, plan.device, run.seed, clock.costs, warnings))

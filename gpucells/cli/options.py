@@ -41,11 +41,17 @@ SettingsFile = Annotated[
 ]
 Footprints = Annotated[
     Path | None,
-    _option(text="file of cells: solve the traces of its accepted cells on this movie, and find none", panel=_RUN),
+    _option(
+        text="file of cells, masks, labels, NWB or ImageJ ROIs: solve their traces on this movie, and find none",
+        panel=_RUN,
+    ),
 ]
 Init = Annotated[
     Path | None,
-    _option(text="file of cells, of any method: begin with its accepted cells instead of finding cells", panel=_RUN),
+    _option(
+        text="file as --footprints takes it: begin with its cells, the accepted ones, instead of finding cells",
+        panel=_RUN,
+    ),
 ]
 Mask = Annotated[str | None, _setting("mask", metavar="FILE")]
 MaskLensRim = Annotated[bool | None, _setting("mask_lens_rim")]

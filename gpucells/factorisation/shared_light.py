@@ -107,7 +107,7 @@ def one_sided_slopes(traces: Float64, courses: Float64) -> Float64:
 
 
 def _between_events(traces: Float64, courses: Float64, found: Deconvolved) -> Float64:
-    """Regress what one exponential in each stretch between two events leaves of a trace on what it leaves of courses."""
+    """Regress traces on courses, less what one exponential explains of each in each stretch between two events."""
     design = np.vstack([np.ones(traces.shape[1]), courses, np.zeros(traces.shape[1])])
     whole = design[:-1] @ design[:-1].T
     gram, right = np.empty((len(traces), *whole.shape)), traces @ design[:-1].T

@@ -125,8 +125,9 @@ class LowRankModel:
 class Projection(Protocol):
     """Traces that are linear in the movie: one pass over it, no tiles."""
 
-    rows: sparse.csr_array
-    """``(n_rows, n_pixels)`` images that every frame is multiplied with."""
+    @property
+    def rows(self) -> sparse.csr_array:
+        """``(n_rows, n_pixels)`` images that every frame is multiplied with."""
 
     def result(self, products: Float32) -> tuple[Float32, Float32, dict[str, Float32], tuple[str, ...]]:
         """Make of ``(n_rows, n_frames)`` products traces, f0, quality measures and warnings."""

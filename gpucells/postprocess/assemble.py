@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
@@ -16,15 +15,11 @@ from gpucells.model.cells import Cells
 from gpucells.model.components import FinalCells
 from gpucells.model.movie import Movie
 from gpucells.model.provenance import Provenance, StageCost
-from gpucells.settings import RunSettings
 from gpucells.tiles.final_traces import stretch
-from gpucells.tiles.plan import Plan
-from gpucells.tiles.projected import Projected
 from gpucells.tiles.working_movie import Summary
 
 Float32 = NDArray[np.float32]
 
-NOT_PROJECTED = ("correlation", "background_gain")  # they take a second look at the movie
 PACKAGES = ("gpucells", "numpy", "scipy", "numba", "h5py", "tifffile")
 
 
@@ -81,22 +76,6 @@ def assemble(
         method=method,
         settings=settings,
     )
-
-
-def assemble_projected(plan: Plan, projected: Projected, run: RunSettings) -> Cells:
-    """Put the result of :func:`gpucells.tiles.projected.project_movie` together.
-
-    Parameters
-    ----------
-    plan, projected, run
-        Of the run.
-    """
-    summary = projected.summary
-    cells = assemble(
-        plan.movie, projected.final, 1, summary, np.zeros_like(summary.mean), plan.method.name, plan.record(run)
-    )
-    shown = {name: image for name, image in cells.summary_images.items() if name not in NOT_PROJECTED}
-    return replace(cells, f0=projected.f0, summary_images=shown)
 
 
 def _and_none(values: Float32, n_rejected: int) -> Float32:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from gpucells.errors import InputError, SettingsError
-from gpucells.io.cells_file import load_cells
+from gpucells.io.footprints_file import read_footprints
 from gpucells.methods.registry import Method, find_method
 from gpucells.model.cells import Cells
 from gpucells.settings import RunSettings
@@ -136,7 +136,8 @@ def check_footprints(given: Any, image_shape: tuple[int, int]) -> sparse.csr_arr
     Parameters
     ----------
     given : Cells, path, sparse array, or array_like
-        Cells or a file of cells, of which the accepted ones count; ``(n_cells, height * width)``, sparse or dense;
+        Cells or a file of them, of which the accepted ones count; a file of masks as
+        :func:`gpucells.io.footprints_file.read_footprints` takes them; ``(n_cells, height * width)``, sparse or dense;
         dense ``(n_cells, height, width)``. Pixels are in C order. Values below 0 count as 0.
     image_shape : tuple of int
         ``(height, width)`` of the movie.
@@ -152,7 +153,7 @@ def check_footprints(given: Any, image_shape: tuple[int, int]) -> sparse.csr_arr
         The shape is another, a value is not finite, or a footprint is empty.
     """
     if isinstance(given, str | Path):
-        given = load_cells(given)
+        given = read_footprints(given, image_shape)
     images = sparse.csr_array(given.accepted_only().footprints) if isinstance(given, Cells) else given
     if not sparse.issparse(images):
         images = np.asarray(images)

@@ -71,8 +71,8 @@ def project_movie(
     whole = np.full((len(traces), plan.movie.n_frames), np.nan, np.float32)
     whole[:, kept] = traces
     if len(summary.lost):
-        warnings = (f"{len(summary.lost)} of {plan.movie.n_frames} frames are wholly NaN or infinite: traces are NaN "
-                    "there", *warnings)  # fmt: skip
+        said = f"{len(summary.lost)} of {plan.movie.n_frames} frames are wholly NaN or infinite: traces are NaN there"
+        warnings = (said, *warnings)
     components = Components(
         footprints, whole, summary.mean.ravel(), plan.noise.ravel(), np.ones(footprints.shape[1], np.float32),
         np.zeros((0, plan.movie.n_frames), np.float32), quality, Rejected.nobody(footprints, whole, quality), warnings,
@@ -101,5 +101,5 @@ def _read(plan: Plan, rows: sparse.csr_array, clock: StageClock) -> tuple[Float3
     total, maximum, minimum, broken = (to_host(x) for x in (seen.total, seen.maximum, seen.minimum, seen.broken))
     mean = (total / max(1, movie.n_frames - len(gone))).astype(np.float32)
     inside = (maximum > minimum) & ~broken
-    images = (image.reshape(shape) for image in (mean, maximum, minimum, inside))
-    return products, Summary(*images, gone), broken
+    summary = Summary(mean.reshape(shape), maximum.reshape(shape), minimum.reshape(shape), inside.reshape(shape), gone)
+    return products, summary, broken

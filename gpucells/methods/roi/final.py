@@ -87,9 +87,9 @@ class HeldTraces(FinalUpdates):
     def _fit_model(self) -> None:
         """Give cells and background what is theirs; deconvolve where this is the last pass."""
         settings = self._settings
-        shares = background_shares(
-            self._traces, self._field, settings.decay_lags, settings.decay_fudge
-        ).astype(np.float32)
+        shares = background_shares(self._traces, self._field, settings.decay_lags, settings.decay_fudge).astype(
+            np.float32
+        )
         self._traces = np.asarray(self._traces - shares @ self._field, np.float32)
         whitened = scaled(self._footprints, self._weight)
         self._images = np.asarray(self._images + (whitened.T @ shares).T, np.float32)

@@ -16,7 +16,7 @@ class RoiSettings(RingSettings):
     """Settings of ROI; lengths are in units of the cell radius unless their name says otherwise."""
 
     traces: Traces = Field(
-        "least_squares",
+        "robust",
         description="robust, least_squares: all cells solved together with a background; weighted_mean, mean: of the "
         "pixels of each, exactly linear in the movie, which is read once",
     )
@@ -24,7 +24,7 @@ class RoiSettings(RingSettings):
         0.5, ge=0.0, lt=1.0, description="share of a footprint's maximum above which a pixel counts, for mean"
     )
     kappa: float = Field(
-        1.5, gt=0.0, description="noises above the model where robust becomes linear in what is left of a pixel"
+        2.5, gt=0.0, description="noises above the model where robust becomes linear in what is left of a pixel"
     )
     neuropil: bool = Field(
         True, description="take the mean of a ring around each cell off mean and weighted_mean, times a coefficient"
