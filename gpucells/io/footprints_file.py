@@ -148,7 +148,7 @@ def _read_npy(path: Path) -> NDArray[Any]:
             raise InputError(f"{path} is damaged: {error}", "save it again with numpy.save") from error
         raise InputError(
             f"{path} is a pickle, such as suite2p's stat.npy, and pickles are never loaded: they may run any code",
-            "export the ROIs as NWB (suite2p: File, save to NWB), or save masks (n, height, width) with numpy.save",
+            "export the ROIs as NWB (suite2p: save_NWB), or save masks (n, height, width) with numpy.save",
         ) from error
 
 

@@ -35,7 +35,7 @@ def read(path: Path) -> Any:
 def test_stacks_of_masks(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", MASKS)
     np.save(tmp_path / "flat.npy", MASKS.reshape(3, -1))
-    tifffile.imwrite(tmp_path / "a.tif", MASKS)
+    tifffile.imwrite(tmp_path / "a.tif", MASKS, photometric="minisblack")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["some/masks"] = MASKS
         file["other"] = np.zeros((3, 5))

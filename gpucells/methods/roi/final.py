@@ -39,6 +39,7 @@ class HeldTraces(FinalUpdates):
         settings: RoiSettings, hold: bool,
     ) -> None:  # fmt: skip
         super().__init__(components, noise, image_shape, radius_px, settings, True)
+        self._footprints.eliminate_zeros()  # what the mask hides
         self._empty = np.diff(self._footprints.indptr) == 0
         robust = settings.traces == "robust" and not self._empty.all()
         self.n_passes = 2 if robust else 1
