@@ -52,9 +52,8 @@ def extract_cells(
     progress : ProgressSink
         Told of every step.
     init : Cells, path, sparse array, or array, optional
-        Footprints to begin with instead of finding cells, such as another method's result, as
-        :func:`apply_footprints` takes them; or seeds, ``(n, 2)`` points (row, column) in px, each a disc as wide as a
-        cell.
+        Footprints to begin with instead of finding cells, such as another method's, as :func:`apply_footprints` takes
+        them; or seeds, ``(n, 2)`` points (row, column) in px, each a disc as wide as a cell.
     **run_overrides
         Fields of :class:`gpucells.settings.RunSettings`, such as ``preset="one_photon"``, ``cell_diameter_px=12``.
 
@@ -83,8 +82,7 @@ def apply_footprints(
     movie : Movie, path, array, or list of paths
         Anything :func:`gpucells.open_movie` takes, registered to the footprints.
     footprints : Cells, path, sparse array, or array
-        Cells, of which the accepted ones count; a file of cells, masks, labels or ImageJ ROIs; an array of masks
-        ``(n_cells, height, width)`` or ``(n_cells, height * width)``, dense or sparse.
+        Cells (accepted); a file of cells, masks, ROIs; masks ``(n_cells, height, width)`` or flat, dense or sparse.
     run, settings, progress, method, **run_overrides
         As in :func:`extract_cells`. Without a cell diameter, the footprints' own is taken.
 
@@ -107,7 +105,10 @@ def _opened(movie: Any, run: RunSettings) -> AbstractContextManager[Movie]:
 def plan_run(movie: Movie, method: str, run: RunSettings, settings: dict[str, Any] | None = None) -> Plan:
     """Say what :func:`extract_cells` would do, without doing it; ``lines()`` of the result is for people.
 
-    Arguments are as there; the movie is open.
+    Parameters
+    ----------
+    movie, method, run, settings
+        As there; the movie is open.
     """
     return make_plan(movie, method, run, settings or {})
 

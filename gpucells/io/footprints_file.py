@@ -111,7 +111,15 @@ def from_array(array: NDArray[Any], image_shape: tuple[int, int], name: str) -> 
 
 
 def wrong_size(name: str, shape: tuple[int, ...], image_shape: tuple[int, int]) -> InputError:
-    """Say that a file is of another size than the movie, and what may be the reason."""
+    """Say that a file is of another size than the movie, and what may be the reason.
+
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    shape, image_shape : tuple of int
+        What it holds; ``(height, width)`` of the movie.
+    """
     height, width = image_shape
     size = " x ".join(map(str, shape))
     hint = f"masks are (n, {height}, {width}), labels ({height}, {width})"

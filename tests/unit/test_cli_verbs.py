@@ -147,7 +147,8 @@ def test_settings_of_a_method_are_listed(method: str, capsys: pytest.CaptureFixt
     for name, _, meaning in chosen.rows():
         assert f"{name} = " in shown
         assert meaning in shown
-    assert "max_eccentricity = 3.0 (> 1)" in shown
+    if find_method(method).finds:  # else nothing differs between the presets
+        assert "max_eccentricity = 3.0 (> 1)" in shown
     assert main(["settings", method, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["max_eccentricity"] == 6.0
 

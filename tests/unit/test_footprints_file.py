@@ -25,7 +25,7 @@ SHAPE = (24, 36)
 MASKS = footprints(SHAPE, [(6, 6), (8, 11), (17, 25)]).toarray().reshape(-1, *SHAPE)  # the first two overlap
 LABELS = np.zeros(SHAPE, np.uint16)
 LABELS[2:6, 3:9], LABELS[7:12, 20:30], LABELS[15:18, 1:3] = 1, 2, 3
-OF_LABELS = np.stack([LABELS == k for k in (1, 2, 3)]).astype(np.float32)
+OF_LABELS = np.stack([k == LABELS for k in (1, 2, 3)]).astype(np.float32)
 
 
 def read(path: Path) -> Any:
@@ -92,18 +92,14 @@ def test_plane_segmentation_of_pynwb(tmp_path: Path) -> None:
     pynwb = pytest.importorskip("pynwb")
     from datetime import UTC, datetime
 
-    file = pynwb.NWBFile(
-        session_description="a", identifier="a", session_start_time=datetime(2020, 1, 1, tzinfo=UTC)
-    )
+    file = pynwb.NWBFile(session_description="a", identifier="a", session_start_time=datetime(2020, 1, 1, tzinfo=UTC))
     device = file.create_device(name="microscope")
     channel = pynwb.ophys.OpticalChannel(name="green", description="green", emission_lambda=520.0)
     plane = file.create_imaging_plane(
         name="plane", optical_channel=channel, description="plane", device=device, excitation_lambda=920.0,
         indicator="GCaMP", location="CA1", imaging_rate=10.0,
     )  # fmt: skip
-    table = pynwb.ophys.PlaneSegmentation(
-        name="PlaneSegmentation", description="cells", imaging_plane=plane
-    )
+    table = pynwb.ophys.PlaneSegmentation(name="PlaneSegmentation", description="cells", imaging_plane=plane)
     for mask in MASKS:
         row, column = np.nonzero(mask)
         table.add_roi(pixel_mask=list(zip(column, row, mask[row, column], strict=True)))
@@ -155,7 +151,7 @@ def test_empty_masks_are_refused(tmp_path: Path) -> None:
 
 def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
     np.save(tmp_path / "stat.npy", np.array([{"ypix": 1}], object), allow_pickle=True)
-    with pytest.raises(InputError, match="suite2p's stat.npy, and pickles are never loaded"):
+    with pytest.raises(InputError, match=r"suite2p's stat\.npy, and pickles are never loaded"):
         read_footprints(tmp_path / "stat.npy", SHAPE)
     (tmp_path / "a.pkl").write_bytes(pickle.dumps([1]))
     with pytest.raises(InputError, match="holds no footprints: it starts with"):
@@ -211,11 +207,11 @@ def test_imagej_rois(tmp_path: Path) -> None:
 def test_imagej_rois_that_are_refused(tmp_path: Path) -> None:
     roifile = pytest.importorskip("roifile")
     away = roifile.ImagejRoi.frompoints([[40, 2], [46, 2], [46, 6]], name="away")
-    with pytest.raises(InputError, match="ROI away .* covers no pixel of the movie's 24 x 36 px"):
+    with pytest.raises(InputError, match=r"ROI away .* covers no pixel of the movie's 24 x 36 px"):
         read_footprints(saved(tmp_path, away), SHAPE)
     point = roifile.ImagejRoi.frompoints([[4, 2]], name="dot")
     point.roitype = roifile.ROI_TYPE.POINT
-    with pytest.raises(InputError, match="ROI dot .* is a point, which has no area"):
+    with pytest.raises(InputError, match=r"ROI dot .* is a point, which has no area"):
         read_footprints(saved(tmp_path, point), SHAPE)
     (tmp_path / "bad.roi").write_bytes(b"Iout" + bytes(3))
     with pytest.raises(InputError, match="no ImageJ ROIs that can be read"):
