@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import gpucells
 from gpucells.cli import main
 from gpucells.errors import InputError, SettingsError
 from gpucells.io.cells_file import load_cells, save_cells
+from gpucells.methods.roi import final
 from gpucells.methods.roi.projection import RoiProjection, rings
 from gpucells.methods.roi.settings import RoiSettings
 from gpucells.tiles.grid import BYTES_PER_SAMPLE
@@ -74,6 +76,24 @@ def test_least_squares_agrees_with_an_independent_solver(movie: np.ndarray) -> N
     np.testing.assert_allclose(found.traces, wanted, atol=0.05)
     robust = apply(still, traces="robust", kappa=1e6, n_background=0, ring=False)
     np.testing.assert_allclose(robust.traces, found.traces, atol=0.02)
+
+
+def test_whose_light_it_is_changes_no_sum(movie: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a trace loses of the background's course, the background's image has of the footprint."""
+    planted_share = np.arange(1.0, 7.0)[:, None]
+    results = []
+    for factor in (0.0, 1.0):
+        told = partial(lambda factor, traces, field, *_: factor * np.repeat(planted_share, len(field), 1), factor)
+        monkeypatch.setattr(final, "background_shares", told)
+        results.append(apply(movie, traces="least_squares", ring=False, n_background=1))
+    whole = [
+        cells.footprints.T @ cells.traces + cells.background_images.reshape(2, -1).T @ cells.background_traces
+        for cells in results
+    ]
+    lost = planted_share * results[0].background_traces[1:]
+    np.testing.assert_allclose(results[1].traces, results[0].traces - lost, atol=1e-4)
+    assert np.abs(lost).max() > 0.3
+    np.testing.assert_allclose(whole[1], whole[0], atol=2e-3)
 
 
 def test_robust_traces_bear_light_that_no_footprint_has() -> None:
