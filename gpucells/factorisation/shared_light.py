@@ -12,7 +12,8 @@ leaves of :math:`f`. Events and :math:`\beta` are found in turn; they begin at t
 trace on the background, to which events are outliers. Where that ends with more events than it began with, events were
 taken for background, and the better beginning stands.
 
-With true footprints held, on 74 simulated movies, traces that lacked this correlated with the truth by up to .07 less.
+Without this, traces of true footprints fell short of the oracle by more than .005 on 35 of 82 simulated movies, by up to
+.09; with it on 11, where the background itself is not all found.
 """
 
 from __future__ import annotations

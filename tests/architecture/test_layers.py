@@ -22,14 +22,15 @@ EDGE = {
     "av": ("io/", "export/"),
     "pynwb": ("io/", "export/"),
     "matplotlib": ("report/",),
-    "PIL": ("report/",),
+    "PIL": ("report/", "io/"),
+    "roifile": ("io/",),
     "contourpy": ("report/",),
     "rich": ("cli/", "progress.py"),
     "tqdm": ("progress.py",),
     "typer": ("cli/",),
 }
 NEVER = {"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "torch", "tensorflow", "pandas", "tests"}
-OPTIONAL = {"cupy", "cupyx", "psutil", "hdf5plugin", "av", "zarr", "pynwb", "tqdm"}
+OPTIONAL = {"cupy", "cupyx", "psutil", "hdf5plugin", "av", "zarr", "pynwb", "roifile", "tqdm"}
 
 
 def test_imports_go_downwards() -> None:
