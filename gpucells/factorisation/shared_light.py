@@ -12,8 +12,8 @@ leaves of :math:`f`. Events and :math:`\beta` are found in turn; they begin at t
 trace on the background, to which events are outliers. Where that ends with more events than it began with, events were
 taken for background, and the better beginning stands.
 
-Without this, traces of true footprints fell short of the oracle by more than .005 on 35 of 82 simulated movies, by up to
-.09; with it on 11, where the background itself is not all found.
+Without this, traces of true footprints fell short of the oracle by more than .005 on 35 of 82 simulated movies, by up
+to .09; with it on 11, on most of which the background itself is not all found.
 """
 
 from __future__ import annotations
