@@ -202,7 +202,23 @@ def _roi() -> Method:
     return Method("roi", "ROI: traces of given footprints", RoiSettings.for_preset, solve, model, False, projection)
 
 
-_METHODS: dict[str, Callable[[], Method]] = {"extract": _extract, "cnmf": _cnmf, "cnmfe": _cnmfe, "roi": _roi}
+def _pcaica() -> Method:
+    from gpucells.factorisation.final import order_cells
+    from gpucells.methods.pcaica.final import final_updates
+    from gpucells.methods.pcaica.settings import PcaicaSettings
+    from gpucells.methods.pcaica.solve import solve
+
+    model = LowRankModel(final_updates, order_cells)
+    return Method("pcaica", "PCA-ICA (Mukamel et al. 2009)", PcaicaSettings.for_preset, solve, model)
+
+
+_METHODS: dict[str, Callable[[], Method]] = {
+    "extract": _extract,
+    "cnmf": _cnmf,
+    "cnmfe": _cnmfe,
+    "pcaica": _pcaica,
+    "roi": _roi,
+}
 METHOD_NAMES = tuple(_METHODS)
 
 

@@ -244,6 +244,35 @@ def plan_tiles(
             )
 
 
+def whole_field(image_shape: tuple[int, int], n_frames: int, *rooms: Room) -> list[Tile]:
+    """Return one tile of the whole image, for a method that is told to see all of it at once.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(height, width)``.
+    n_frames : int
+        Frames that it holds (after averaging in time).
+    *rooms : Room
+        Memories that it has to fit.
+
+    Raises
+    ------
+    DeviceMemoryError
+        It does not.
+    """
+    tiles = cut(image_shape, 1, 1, 0)
+    for room in rooms:
+        needed = room.needed_bytes(tiles[0].n_pixels, n_frames)
+        if needed > room.n_bytes:
+            raise DeviceMemoryError(
+                f"the whole field at once needs {needed / 1e6:,.0f} MB, {room.n_bytes / 1e6:,.1f} MB are left for it",
+                f"give more memory ({room.option}), average more frames (--set downsample_time_by=8), or let it be cut "
+                "into tiles (--set whole_field=false)",
+            )
+    return tiles
+
+
 def _shared_out(fewest: list[Tile], image_shape: tuple[int, int], halo_px: int, n_devices: int) -> list[Tile]:
     """Cut into no larger tiles, so that the device with most to do has least: pixels of its tiles, halos included."""
     height, width = image_shape

@@ -28,6 +28,7 @@ from gpucells.tiles.grid import (
     Room,
     Tile,
     plan_tiles,
+    whole_field,
 )
 from gpucells.tiles.look import Look, look_at
 from gpucells.tiles.workers import require_safe_threads
@@ -275,7 +276,10 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
         n_bytes = min(device_budget_bytes(device, run.device_memory_bytes) for device in devices)
         device_room = Room(n_bytes, DEVICE_BYTES_PER_SAMPLE, "--device-memory", DEVICE_BYTES_PER_PIXEL)
     rooms = [Room(max(budget - RESERVED_BYTES, budget // 4)), *filter(None, [device_room])]
-    tiles = plan_tiles(image_shape, movie.n_frames // factor, _halo_px(radius), *rooms, n_devices=len(devices))
+    if getattr(settings, "whole_field", False):
+        tiles = whole_field(image_shape, movie.n_frames // factor, *rooms)
+    else:
+        tiles = plan_tiles(image_shape, movie.n_frames // factor, _halo_px(radius), *rooms, n_devices=len(devices))
     return Plan(
         movie,
         chosen,

@@ -1,0 +1,1 @@
+"""PCA-ICA: principal, then independent components (Mukamel, Nimmerjahn & Schnitzer 2009)."""
