@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gpucells.cli import options
 from gpucells.cli.inputs import check_target
 from gpucells.errors import SettingsError
-from gpucells.progress import open_sink
+from gpucells.progress import ProgressSink, open_sink
 from gpucells.settings import RunSettings
+
+if TYPE_CHECKING:
+    from gpucells.model.movie import Movie
+    from gpucells.tiles.estimate_components import ComponentsEstimate
+    from gpucells.tiles.estimate_movie import MovieEstimate
 
 Picture = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="picture to write (.png); NAME.estimate.png beside the movie if not given"),
+]
+Method = Annotated[
+    str | None,
+    typer.Option("--method", help="pcaica: how many components it wants, from a run with as many as there may be"),
 ]
 MinCorr = Annotated[float | None, typer.Option(min=0, max=1, help="your own threshold of the local correlation")]
 MinPnr = Annotated[float | None, typer.Option(min=0, help="your own threshold of the peak over noise")]
@@ -25,6 +34,7 @@ MinPnr = Annotated[float | None, typer.Option(min=0, help="your own threshold of
 def estimate(
     movie: options.Movies,
     output: Picture = None,
+    method: Method = None,
     preset: options.PresetName = None,
     cell_diameter_px: options.CellDiameter = None,
     min_corr: MinCorr = None,
@@ -49,18 +59,23 @@ def estimate(
         raise SettingsError(f"cannot draw an estimate into {target}", "end its name with .png")
     check_target(target, overwrite)
 
+    if method not in (None, "pcaica"):
+        raise SettingsError(f"no estimate for method {method!r}", "leave --method out, or give --method pcaica")
+    if method and (min_corr is not None or min_pnr is not None):
+        raise SettingsError("min_corr and min_pnr are no settings of pcaica", "leave them out, or leave --method out")
+
     from gpucells.io.open_movie import open_movie
-    from gpucells.tiles.estimate_movie import estimate_movie
 
     paths = movie[0] if len(movie) == 1 else movie
     with (
         open_movie(paths, dataset=dataset, frame_rate_hz=run.frame_rate_hz, axes=axes) as opened,
         open_sink(progress) as sink,
     ):
-        found = estimate_movie(opened, run, min_corr=min_corr, min_pnr=min_pnr, progress=sink)
-    from gpucells.report.estimate_picture import draw_estimate
-
-    draw_estimate(found, target, overwrite)
+        found: MovieEstimate | ComponentsEstimate
+        if method == "pcaica":
+            found = _components(opened, run, sink, target, overwrite)
+        else:
+            found = _seeds(opened, run, (min_corr, min_pnr), sink, target, overwrite)
     if as_json:
         typer.echo(json.dumps(found.as_dict() | {"picture": str(target)}, indent=2))
         return
@@ -71,6 +86,29 @@ def estimate(
     for warning in found.warnings:
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(f"wrote {target}")
+
+
+def _seeds(
+    movie: Movie, run: RunSettings, given: tuple[float | None, float | None], sink: ProgressSink, target: Path,
+    overwrite: bool,
+) -> MovieEstimate:  # fmt: skip
+    from gpucells.report.estimate_picture import draw_estimate
+    from gpucells.tiles.estimate_movie import estimate_movie
+
+    found = estimate_movie(movie, run, min_corr=given[0], min_pnr=given[1], progress=sink)
+    draw_estimate(found, target, overwrite)
+    return found
+
+
+def _components(
+    movie: Movie, run: RunSettings, sink: ProgressSink, target: Path, overwrite: bool
+) -> ComponentsEstimate:  # fmt: skip
+    from gpucells.report.components_picture import draw_components
+    from gpucells.tiles.estimate_components import estimate_components
+
+    found = estimate_components(movie, run, progress=sink)
+    draw_components(found, target, overwrite)
+    return found
 
 
 def beside(movie: Path) -> Path:

@@ -84,7 +84,7 @@ def separate(
     n_pcs = len(principal.singular_values)
     n_ics = n_pcs if settings.n_ics == "auto" else min(settings.n_ics, n_pcs)
     mixed, n_effective = mixture(principal, settings)
-    first = None if start is None else starting_rows(principal, start, n_ics, seed)
+    first = None if start is None else starting_rows(principal, binned_images(start, inside, side), n_ics, seed)
     if n_ics == 0:
         unmixing = Unmixing(np.zeros((0, n_pcs)), np.zeros(0), 0, True)
     elif settings.algorithm == "picard":
@@ -120,7 +120,7 @@ def binned(movie: Any, inside: NDArray[np.bool_], side: int) -> tuple[Any, NDArr
     """
     xp, (height, width), n_frames = namespace_of(movie), inside.shape, movie.shape[1]
     rows, columns = -(-height // side), -(-width // side)
-    counts = np.add.reduceat(np.add.reduceat(inside, range(0, height, side), 0, int), range(0, width, side), 1, int)
+    counts = _counts(inside, side)
     counted = 2 * counts >= side**2
     frames, bins = movie.reshape(height, width, n_frames), xp.empty((rows, columns, n_frames), np.float32)
     at_once = max(1, BIN_BYTES // (4 * width * n_frames * side))
@@ -132,6 +132,24 @@ def binned(movie: Any, inside: NDArray[np.bool_], side: int) -> tuple[Any, NDArr
     scale = np.where(counted, 1 / np.sqrt(np.maximum(counts, 1)), 0).astype(np.float32)
     bins *= xp.asarray(scale)[:, :, None]
     return bins.reshape(rows * columns, n_frames), counted.ravel()
+
+
+def _counts(inside: NDArray[np.bool_], side: int) -> NDArray[np.int64]:
+    """Return how many pixels of each square count, ``(rows, columns)``."""
+    height, width = inside.shape
+    lines = np.add.reduceat(inside.astype(np.int64), np.arange(0, height, side), axis=0)
+    return np.asarray(np.add.reduceat(lines, np.arange(0, width, side), axis=1))
+
+
+def binned_images(images: sparse.csr_array, inside: NDArray[np.bool_], side: int) -> sparse.csr_array:
+    """Return sparse images ``(n, n_pixels)`` as `binned` would have them, ``(n, n_bins)``."""
+    if side == 1:
+        return images
+    counts, width = _counts(inside, side), inside.shape[1]
+    row, column = np.divmod(images.indices, width)
+    at = row // side * counts.shape[1] + column // side
+    data = images.data / np.sqrt(np.maximum(counts.ravel()[at], 1))
+    return sparse.csr_array((data, at, images.indptr), shape=(images.shape[0], counts.size))
 
 
 def mixture(principal: PrincipalComponents, settings: PcaicaSettings) -> tuple[Any, float]:
@@ -192,4 +210,6 @@ def _gather(
     traces = np.ascontiguousarray(turned.matrix @ principal.traces.T, np.float32)
     # movie = U S V' = (U S B') of the traces B V', which are orthonormal
     images = np.ascontiguousarray(to_host(movie @ xp.asarray(np.ascontiguousarray(traces.T))).T)
-    return Independent(principal, noise_floor(principal.eigenvalues, *shape), turned, images, traces, third[order])
+    whole = len(principal.eigenvalues) > len(principal.singular_values)
+    floor = noise_floor(principal.eigenvalues if whole else np.zeros(0), *shape)
+    return Independent(principal, floor, turned, images, traces, third[order])

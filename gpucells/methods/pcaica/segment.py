@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from scipy.stats import norm
 
+from gpucells.candidates.footprints import Windows
 from gpucells.methods.pcaica.settings import PcaicaSettings
 
 Float32 = NDArray[np.float32]
@@ -48,8 +49,28 @@ def segment(
     ]
     if not parts:
         return sparse.csr_array((0, inside.size), dtype=np.float32), np.zeros(0, np.int64)
-    footprints = sparse.csr_array(sparse.vstack([part for part, _ in parts]))
-    return footprints, np.concatenate([component for _, component in parts])
+    rough = sparse.csr_array(sparse.vstack([part for part, _ in parts]))
+    component = np.concatenate([some for _, some in parts])
+    return _finished(rough, component, images, inside, noise, radius_px, settings)
+
+
+def _finished(
+    rough: sparse.csr_array, component: NDArray[np.int64], images: Float32, inside: NDArray[np.bool_], noise: Float32,
+    radius_px: float, settings: PcaicaSettings,
+) -> tuple[sparse.csr_array, NDArray[np.int64]]:  # fmt: skip
+    """Read the segments' surroundings, too, and smooth and cut them as any footprint whose error is known.
+
+    A component's trace has norm 1, so its image has the noise of the movie, which is 1.
+    """
+    if rough.shape[0] == 0:
+        return rough, component
+    windows = Windows.of(rough, noise, inside, radius_px)
+    entries = windows.start()
+    of_entry = np.repeat(component, np.diff(entries.indptr))
+    entries.data = images[of_entry, entries.indices]
+    footprints, scale = windows.finish(entries, np.ones(len(component), np.float32), radius_px, settings, True)
+    left = np.flatnonzero(scale)
+    return sparse.csr_array(footprints[left]), component[left]
 
 
 def _segment_some(

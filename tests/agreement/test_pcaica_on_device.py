@@ -1,0 +1,82 @@
+"""PCA-ICA with the movie on a GPU beside the CPU: the same cells, whatever memory there is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from emulator.stand_in.install import installed
+
+import gpucells
+from gpucells.model.cells import Cells
+from gpucells.postprocess.match import match_cells
+from gpucells.tiles import plan
+
+CHOSEN: dict[str, Any] = {"method": "pcaica", "cell_diameter_px": 6.0}
+
+
+@pytest.fixture(scope="module")
+def movie() -> np.ndarray:
+    kinds = {"n_cells": 6, "cell_diameter_px": 6.0, "snr": 8.0, "frame_rate_hz": 10.0}
+    return gpucells.simulate_movie("two_photon", shape=(120, 32, 56), seed=8, **kinds).movie
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch, emulator: None) -> Any:
+    """Let a run choose the stand-in; returns the context manager that installs it."""
+    monkeypatch.setattr(plan, "choose_devices", {"cpu": ("cpu",), "cuda:0": ("cuda:0",)}.__getitem__)
+    return installed
+
+
+def require_the_same_cells(first: Cells, second: Cells) -> None:
+    one, other = first.accepted_only(), second.accepted_only()
+    pairs = match_cells(one, other).pairs
+    assert len(pairs) == one.n_cells == other.n_cells >= 4
+    correlation = [np.corrcoef(one.traces[i], other.traces[j])[0, 1] for i, j in pairs]
+    assert min(correlation) > 0.99
+    a, b = one.footprints[pairs[:, 0]].toarray(), other.footprints[pairs[:, 1]].toarray()
+    assert ((a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min() > 0.98
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"traces": "filters"}, {"contrast": "tanh", "whole_field": True}, {"n_pcs": 12, "n_ics": 10, "ring": True},
+], ids=str)  # fmt: skip
+def test_every_choice_finds_the_cpus_cells(stand_in: Any, movie: np.ndarray, settings: dict[str, Any]) -> None:
+    chosen = CHOSEN | {"settings": {"downsample_time_by": 1} | settings}
+    wanted = gpucells.extract_cells(movie, device="cpu", **chosen)
+    with stand_in(order=2, vram_bytes=256 << 20) as cupy:
+        found = gpucells.extract_cells(movie, device="cuda:0", **chosen)
+        assert cupy.machine.counts["launches"] > 10
+    require_the_same_cells(wanted, found)
+
+
+def test_a_start_and_held_footprints_there(stand_in: Any, movie: np.ndarray) -> None:
+    cells = gpucells.extract_cells(movie, device="cpu", **CHOSEN)
+    wanted = gpucells.apply_footprints(movie, cells, method="pcaica", device="cpu")
+    with stand_in(vram_bytes=256 << 20):
+        again = gpucells.extract_cells(movie, device="cuda:0", init=cells, **CHOSEN)
+        held = gpucells.apply_footprints(movie, cells, method="pcaica", device="cuda:0")
+    require_the_same_cells(cells, again)
+    np.testing.assert_allclose(held.traces, wanted.traces, atol=0.02 * np.abs(wanted.traces).max())
+
+
+def test_noise_has_no_cells_there_either(stand_in: Any) -> None:
+    noise = np.random.default_rng(0).normal(100, 5, (40, 20, 20)).astype(np.float32)
+    with stand_in(vram_bytes=64 << 20):
+        assert gpucells.extract_cells(noise, device="cuda:0", **CHOSEN).accepted.sum() == 0
+
+
+@pytest.mark.gpu
+def test_a_card_finds_the_cpus_cells() -> None:
+    from gpu_evidence import watched
+
+    cupy = pytest.importorskip("cupy")
+    movie = gpucells.simulate_movie("two_photon", shape=(1000, 128, 128), seed=3).movie
+    chosen: dict[str, Any] = {"method": "pcaica", "cell_diameter_px": 14.0}
+    with watched(cupy):
+        found = gpucells.extract_cells(movie, device="cuda:0", **chosen)
+    wanted = gpucells.extract_cells(movie, device="cpu", **chosen)
+    one, other = wanted.accepted_only(), found.accepted_only()
+    pairs = match_cells(one, other).pairs
+    assert 2 * len(pairs) / (one.n_cells + other.n_cells) >= 0.95

@@ -1,0 +1,177 @@
+"""PCA-ICA from a movie to cells: small simulated recordings, its settings, and movies that are odd."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import gpucells
+from gpucells.errors import DeviceMemoryError, SettingsError
+from gpucells.methods.pcaica.components import binned, binned_images, mixture, separate, starting_rows
+from gpucells.methods.pcaica.final import find_events, in_units
+from gpucells.methods.pcaica.segment import segment
+from gpucells.methods.pcaica.settings import PcaicaSettings
+from gpucells.model.cells import Cells
+from gpucells.ops.pca import pca
+from gpucells.postprocess.match import match_cells, score_cells
+
+CHOSEN: dict[str, Any] = {"method": "pcaica", "cell_diameter_px": 8.0}
+
+
+@pytest.fixture(scope="module", params=["two_photon", "one_photon"])
+def simulated(request: pytest.FixtureRequest) -> Any:
+    made = gpucells.simulate_movie(request.param, shape=(400, 64, 64), n_cells=10, cell_diameter_px=8.0, seed=3)
+    return request.param, made
+
+
+def extract(movie: Any, preset: str = "two_photon", start: Any = None, **settings: Any) -> Cells:
+    return gpucells.extract_cells(movie, preset=preset, settings=settings, init=start, **CHOSEN)
+
+
+def scores(cells: Cells, simulated: Any) -> Any:
+    mine, truth = cells.accepted_only(), simulated.truth
+    return score_cells(mine.footprints, mine.traces, truth.footprints, truth.traces, mine.image_shape)
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"traces": "filters"}, {"mu": 0.5, "mu_convention": "unitvar"}, {"contrast": "tanh"}, {"contrast": "cube"},
+    {"binning": 0.0}, {"n_pcs": 30, "n_ics": 20}, {"whole_field": True}, {"n_ics": 8},
+], ids=str)  # fmt: skip
+def test_cells_are_found(simulated: Any, settings: dict[str, Any]) -> None:
+    preset, made = simulated
+    cells = extract(made.movie, preset, **settings)
+    score = scores(cells, made)
+    n_ics = settings.get("n_ics", 99)
+    if preset == "one_photon" and settings.get("traces") == "filters":  # which gather the background with the cells
+        assert len(match_cells(cells.accepted_only(), extract(made.movie, preset).accepted_only()).pairs) >= 4
+        return
+    assert score.precision >= 0.85
+    assert score.recall >= (0.7 if n_ics == 8 or preset == "one_photon" else 0.9)
+    assert score.trace_r_median > (0.85 if preset == "one_photon" else 0.9)
+    assert (cells.spikes[cells.accepted] > 0).any(axis=1).mean() > 0.9  # type: ignore[index]
+
+
+def test_the_same_run_gives_the_same_bits(simulated: Any) -> None:
+    preset, made = simulated
+    first, again = (extract(made.movie, preset) for _ in range(2))
+    np.testing.assert_array_equal(first.traces, again.traces)
+    assert (first.footprints != again.footprints).nnz == 0
+
+
+def test_a_start_leads_to_its_cells(simulated: Any) -> None:
+    preset, made = simulated
+    cells = extract(made.movie, preset)
+    again = extract(made.movie, preset, cells)
+    assert len(match_cells(cells.accepted_only(), again.accepted_only()).pairs) >= cells.accepted.sum() - 1
+
+
+def test_noise_has_no_cells() -> None:
+    noise = np.random.default_rng(0).normal(100, 5, (60, 24, 24)).astype(np.float32)
+    for settings in ({}, {"n_pcs": 10, "n_ics": 8}, {"traces": "filters"}):
+        cells = extract(noise, **settings)
+        assert cells.accepted.sum() == 0
+
+
+def test_a_whole_field_that_does_not_fit_is_an_error() -> None:
+    movie = np.random.default_rng(0).normal(100, 5, (400, 128, 128)).astype(np.float32)
+    with pytest.raises(DeviceMemoryError, match="whole field") as caught:
+        gpucells.extract_cells(movie, settings={"whole_field": True}, memory_bytes=10_000_000, **CHOSEN)
+    assert "whole_field=false" in caught.value.hint
+
+
+def test_settings_that_do_not_go_together() -> None:
+    with pytest.raises(SettingsError, match="n_ics = 9"):
+        PcaicaSettings.from_values({"n_pcs": 8, "n_ics": 9})
+    with pytest.raises(SettingsError, match="picard"):
+        PcaicaSettings.from_values({"algorithm": "picard"})
+
+
+def test_squares_of_white_noise_are_white() -> None:
+    rng = np.random.default_rng(0)
+    inside = np.ones((11, 14), bool)
+    inside[:, 12:] = inside[3, 4] = False
+    movie = rng.normal(size=(11 * 14, 5000)).astype(np.float32) * inside.reshape(-1, 1)
+    bins, counted = binned(movie, inside, 3)
+    assert counted.tolist() == [True, True, True, True, False] * 4
+    np.testing.assert_allclose(bins[counted].std(axis=1), 1, atol=0.05)
+    assert not bins[~counted].any()
+    one = movie.reshape(11, 14, -1)[3:6, 3:6].sum(axis=(0, 1)) / np.sqrt(8)
+    np.testing.assert_allclose(bins[6], one, atol=1e-5)
+    images = sparse.csr_array(movie[:, :3].T)
+    np.testing.assert_allclose(binned_images(images, inside, 3).toarray()[:, counted], bins[counted, :3].T, atol=1e-5)
+
+
+@pytest.mark.parametrize("convention", ["ciatah", "unitvar"])
+@pytest.mark.parametrize("mu", [0.0, 0.1, 0.5, 1.0])
+def test_the_mixture_is_white_and_weighs_as_its_convention_says(convention: str, mu: float) -> None:
+    rng = np.random.default_rng(0)
+    found = pca(rng.normal(size=(300, 40)).astype(np.float32), 5)
+    settings = PcaicaSettings.from_values({"mu": mu, "mu_convention": convention})
+    mixed, n_effective = mixture(found, settings)
+    np.testing.assert_allclose(mixed @ mixed.T / 340, np.eye(5), atol=1e-4)
+    space, time = ((mixed[:, some] ** 2).sum() for some in (slice(300), slice(300, None)))
+    a, b = (1 - mu, mu) if convention == "ciatah" else ((1 - mu) * np.sqrt(300), mu * np.sqrt(40))
+    assert space * b**2 == pytest.approx(time * a**2, rel=1e-4)
+    assert n_effective <= 340 + 1e-6
+
+
+def test_starting_rows_are_the_images_given() -> None:
+    movie = np.random.default_rng(0).normal(size=(50, 30)).astype(np.float32)
+    found = pca(movie, 6)
+    start = sparse.csr_array(found.images.T[[4, 1]] * np.float32(7))
+    rows = starting_rows(found, start, 5, 0)
+    np.testing.assert_allclose(np.abs(rows[:2]), np.eye(6)[[4, 1]], atol=1e-4)
+    np.testing.assert_allclose(rows[:2] @ rows[2:].T, 0, atol=1e-6)
+    assert starting_rows(found, start, 1, 0).shape == (1, 6)
+
+
+def test_one_image_may_hold_two_cells_and_noise_none() -> None:
+    y, x = np.mgrid[:40, :40]
+    rng = np.random.default_rng(0)
+    blob = [np.exp(-((y - a) ** 2 + (x - b) ** 2) / 8) for a, b in ((10, 10), (28, 28))]
+    images = np.stack([20 * blob[0] + 15 * blob[1], 20 * blob[0] + 2 * blob[1], 0 * y]) + rng.normal(size=(3, 40, 40))
+    images = images.reshape(3, -1).astype(np.float32)
+    found, component = segment(images, np.ones((40, 40), bool), np.full(1600, 2, "f4"), 4.0, PcaicaSettings())
+    assert component.tolist() == [0, 0, 1]
+    assert found.max(axis=1).toarray().ravel().tolist() == [1, 1, 1]
+    assert {divmod(int(row.argmax()), 40)[0] // 20 for row in found.toarray()} == {0, 1}
+    nothing, _ = segment(images[:0], np.ones((40, 40), bool), np.full(1600, 2, "f4"), 4.0, PcaicaSettings())
+    assert nothing.shape == (0, 1600)
+
+
+def test_components_are_sorted_and_rebuild_the_movie() -> None:
+    rng = np.random.default_rng(1)
+    movie = (rng.gamma(0.2, 1, (400, 4)) @ rng.gamma(0.2, 5, (4, 90)) + rng.normal(size=(400, 90))).astype(np.float32)
+    parts = separate(movie, np.ones((20, 20), bool), 2.0, PcaicaSettings())
+    assert (np.diff(parts.skewness) <= 0).all()
+    np.testing.assert_allclose(parts.traces @ parts.traces.T, np.eye(len(parts.traces)), atol=1e-4)
+    centred = movie - movie.mean(axis=1, keepdims=True)
+    assert np.linalg.norm(centred - parts.images.T @ parts.traces) < 0.6 * np.linalg.norm(centred)
+
+
+def test_events_are_the_peaks() -> None:
+    trace = np.random.default_rng(0).normal(size=(2, 500)).astype(np.float32)
+    trace[0, [50, 200, 499]] += 30
+    trace[0, 201] += 28
+    events = find_events(trace)
+    assert np.flatnonzero(events[0]).tolist() == [50, 200, 499]
+    assert (events[0, [50, 200, 499]] > 25).all()
+    assert np.count_nonzero(events[1]) <= 1
+    assert find_events(np.zeros((3, 1), np.float32)).sum() == 0
+
+
+@pytest.mark.parametrize("units", ["std", "2norm", "var"])
+def test_units_divide_all_that_is_a_trace(simulated: Any, units: str) -> None:
+    preset, made = simulated
+    plain, scaled = extract(made.movie, preset), extract(made.movie, preset, output_units=units)
+    some = plain.accepted
+    before = plain.traces[some].astype(np.float64)
+    size = {"std": before.std(axis=1), "2norm": np.linalg.norm(before, axis=1), "var": before.var(axis=1)}[units]
+    for name in ("traces", "denoised", "spikes"):
+        wanted = getattr(plain, name)[some] / size[:, None]
+        np.testing.assert_allclose(getattr(scaled, name)[some], wanted, rtol=1e-4, atol=1e-5)
+    with pytest.raises(KeyError):
+        in_units(type("Final", (), {"traces": before})(), "furlong")  # type: ignore[arg-type]
