@@ -59,8 +59,8 @@ def main() -> None:
                 rows.append(run(simulated, preset, mu, settings))
                 row = rows[-1]
                 print(
-                    f"  {settings}: F1 {row['f1']:.3f} cosine {row['footprint_cosine']:.3f} r {row['trace_r_median']:.3f} "
-                    f"cpu {row['cpu_s']:.1f} s, wall {row['wall_s']:.1f} s",
+                    f"  {settings}: F1 {row['f1']:.3f} cosine {row['footprint_cosine']:.3f} "
+                    f"r {row['trace_r_median']:.3f} cpu {row['cpu_s']:.1f} s, wall {row['wall_s']:.1f} s",
                     flush=True,
                 )
     if out:

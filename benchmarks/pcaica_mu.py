@@ -65,7 +65,9 @@ def main() -> None:
         at = np.abs(images @ truth.T / np.linalg.norm(images, axis=1)[:, None]).argmax(axis=0)
         own.append(float(np.median(correlation[np.arange(N_CELLS), at])))
         best[mu] = score(simulated, mu)
-        print(f"mu {mu}: F1 {best[mu][0]:.3f} r {best[mu][1]:.3f}; of components' own traces r {own[-1]:.3f}", flush=True)
+        print(
+            f"mu {mu}: F1 {best[mu][0]:.3f} r {best[mu][1]:.3f}; of components' own traces r {own[-1]:.3f}", flush=True
+        )
         if mu not in SHOWN:
             continue
         row = axes[SHOWN.index(mu)]

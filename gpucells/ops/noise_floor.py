@@ -1,10 +1,11 @@
 r"""How many eigenvalues of a covariance stand out of noise: random matrices' floor, with the noise's own statistics.
 
-Eigenvalues of :math:`X^T X / q`, where :math:`X` is white noise of variance :math:`\sigma^2` with p the smaller and q the
-larger side, follow Marchenko & Pastur's law between :math:`\sigma^2 (1 \mp \sqrt{p/q})^2`. Noise that is correlated in
-space or time has fewer independent samples, and a wider law. So variance and ratio p/q are both fitted: to the median of
-the eigenvalues below the floor, and to their 20 % quantile, over and over, until the number above the floor stays. The
-largest eigenvalue of noise varies beyond the edge by Tracy & Widom's law (Johnstone 2001).
+Eigenvalues of :math:`X^T X / q`, where :math:`X` is white noise of variance :math:`\sigma^2` with p the smaller and q
+the larger side, follow Marchenko & Pastur's law between :math:`\sigma^2 (1 \mp \sqrt{p/q})^2`. Noise that is
+correlated in space or time has fewer independent samples, and a wider law. So variance and ratio p/q are both fitted:
+to the median of the eigenvalues below the floor, and to their 20 % quantile, over and over, until the number above
+the floor stays. The largest eigenvalue of noise varies beyond the edge by Tracy & Widom's law (Johnstone 2001). Noise
+that is correlated over several pixels each way follows no such law, and far too much of it counts.
 """
 
 from __future__ import annotations

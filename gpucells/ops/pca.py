@@ -1,4 +1,4 @@
-r"""Principal components of a movie that may be larger than memory: it is read once for the spectrum, once for the images.
+r"""Principal components of a movie that may be larger than memory, read once for the spectrum and once for the images.
 
 The movie :math:`X` (n_pixels, n_frames) is taken about each pixel's mean over time, then about each frame's mean over
 pixels, so that neither a still picture nor the whole field's brightness is a component. With :math:`X = U S V^T`:
@@ -6,15 +6,15 @@ pixels, so that neither a still picture nor the whole field's brightness is a co
 - :math:`X^T X = V S^2 V^T`, the smaller covariance where there are fewer frames than pixels. Blocks of pixels are
   multiplied in single precision and added up in double precision; then one pass makes :math:`U = X V S^{-1}`.
 - :math:`X X^T` where there are fewer pixels; then :math:`V^T = S^{-1} U^T X`.
-- Where few of many components are wanted, subspace iteration on :math:`X^T X` (Halko, Martinsson & Tropp 2011), a pass an
-  iteration, and the two steps above in the subspace.
+- Where few of many components are wanted, subspace iteration on :math:`X^T X` (Halko, Martinsson & Tropp 2011), a
+  pass an iteration, and the two steps above in the subspace.
 
 Frames' means are known at the end of the pass only: :math:`X^T X` of the movie without them is that with them less
 :math:`s s^T / P`, where :math:`s` are the frames' sums.
 
 Which way is chosen by operations: :math:`P T^2 + 9 T^3` for the covariance and its eigenvectors (P and T change places
-where there are fewer pixels), :math:`(4 q + 2) P T l` for q iterations in l dimensions. Products are BLAS's or cuBLAS's,
-as the movie is NumPy's or CuPy's.
+where there are fewer pixels), :math:`(4 q + 2) P T l` for q iterations in l dimensions. Products are BLAS's or
+cuBLAS's, as the movie is NumPy's or CuPy's.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ class _Source:
     """A movie in blocks of pixels about their own means."""
 
     def __init__(self, movie: Any, counted: NDArray[np.bool_] | None) -> None:
-        self.array, self._blocks = (None, movie) if callable(movie) else (movie, None)
+        self.array: Any = None if callable(movie) else movie
+        self._blocks: Any = movie if callable(movie) else None
         self.counted = counted
         first = next(iter(movie()), None) if callable(movie) else movie
         if first is None:
@@ -124,13 +125,13 @@ class _Source:
         """Whether iterations in a subspace take fewer operations than the smaller covariance."""
         few, many = sorted((self.n_counted, self.n_frames))
         wide = min(few, k + MORE)
-        return (4 * POWERS + 2) * wide * many < many * few + 9 * few**2
+        return bool((4 * POWERS + 2) * wide * many < many * few + 9 * few**2)
 
     def blocks(self) -> Iterator[Any]:
         """Yield ``(n, n_frames)`` float32 about each pixel's mean; the pixels that do not count are 0."""
         at, array = 0, self.array
         if array is None:
-            parts: Iterable[Any] = self._blocks()  # type: ignore[misc]
+            parts: Iterable[Any] = self._blocks()
         else:
             step = max(1, BLOCK_BYTES // (4 * max(1, self.n_frames)))
             parts = (array[first : first + step] for first in range(0, len(array), step))
@@ -144,7 +145,7 @@ class _Source:
             yield block
 
     def level(self, block: Any, at: int) -> Any:
-        """Return the ``(n, 1)`` share that each pixel of a block has in the frames' means: 1 over their number, or 0."""
+        """Return each pixel's share in the frames' means, ``(n, 1)``: 1 over the number that count, or 0."""
         xp = namespace_of(block)
         own = np.ones(len(block)) if self.counted is None else self.counted[at : at + len(block)]
         return xp.asarray((own / self.n_counted).astype(np.float32)[:, None])

@@ -192,7 +192,9 @@ class _Seen:
             state.settings = settings
         self.parts = parts
         units = state.units
-        self.cut_out, self.of_component = segment(parts.images, units.inside, units.noise, state.radius_px, self._settings)
+        self.cut_out, self.of_component = segment(
+            parts.images, units.inside, units.noise, state.radius_px, self._settings
+        )
         return self.cut_out
 
 
@@ -207,8 +209,9 @@ def _estimate(plan: Plan, seen: list[_Seen], counts: list[int], n_frames: int) -
     if shared.nnz:  # each cell is of the segment that it shares most light with
         has_cell[look.of_component[np.asarray(shared.argmax(axis=1)).ravel()]] = True
     ics, pcs = proposed(n_cells, n_frames)
+    floor, spectrum = look.first.floor, look.first.principal.eigenvalues
     return ComponentsEstimate(
-        plan.movie.source, n_frames, len(seen), look.first.floor.n_above, len(parts.principal.singular_values),
-        len(parts.traces), n_cells, sum(counts), ics, pcs, look.first.principal.eigenvalues, look.first.floor.eigenvalue,
+        plan.movie.source, n_frames, len(seen), floor.n_above, len(parts.principal.singular_values),
+        len(parts.traces), n_cells, sum(counts), ics, pcs, spectrum, floor.eigenvalue,
         parts.skewness, has_cell, look.picture, footprints, plan.warnings,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from gpucells.ops.pca import pca
 
 
 def movie(n_pixels: int, n_frames: int, n_signals: int = 6, weakest: float = 1.0) -> Any:
-    """Signals down to twice the noise's edge, a still picture a thousand times the noise, and light that all pixels see."""
+    """Signals, a still picture a thousand times the noise, and light that all pixels see."""
     rng = np.random.default_rng(n_pixels + n_frames)
     left, right = rng.normal(size=(n_pixels, n_signals)), rng.gamma(0.3, 1, (n_signals, n_frames))
     strength = np.geomspace(20, weakest, n_signals) * (1 + np.sqrt(n_pixels / n_frames))

@@ -153,7 +153,7 @@ def binned_images(images: sparse.csr_array, inside: NDArray[np.bool_], side: int
 
 
 def mixture(principal: PrincipalComponents, settings: PcaicaSettings) -> tuple[Any, float]:
-    """Put images and traces side by side, white: ``(n_pcs, n_pixels + n_frames)``; and the samples that noise has there.
+    """Put images and traces side by side, white: ``(n_pcs, n_pixels + n_frames)``; and noise's samples there.
 
     Parameters
     ----------

@@ -67,11 +67,15 @@ class FilterTraces:
         self._components, self._settings = components, settings
         self._weight = np.where(np.isfinite(noise), 1 / np.where(np.isfinite(noise), noise, 1), 0).astype(np.float32)
         whitened = scaled(components.footprints, self._weight)
-        energy = np.maximum(np.asarray(whitened.multiply(whitened).sum(axis=1)).ravel(), 1e-12)
-        self._share = np.asarray(whitened.sum(axis=1)).ravel() / energy  # of the frame's mean that a cell gathers
+        square = whitened.multiply(whitened).sum(axis=1)
+        energy = np.maximum(np.asarray(square, np.float64).ravel(), 1e-12)
+        self._share = (
+            np.asarray(whitened.sum(axis=1), np.float64).ravel() / energy
+        )  # of the frame's mean that a cell gathers
         self._rows = scaled(whitened, self._weight)
         self._rows.data = (self._rows.data / np.repeat(energy, np.diff(self._rows.indptr))).astype(np.float32)
-        self._mean = (self._weight / max(1, np.count_nonzero(self._weight)))[None].astype(np.float32)
+        n_counted = max(1, int((self._weight > 0).sum()))
+        self._mean = (self._weight / n_counted)[None].astype(np.float32)
         self._products = np.empty((0, 0), np.float32)
 
     def begin(self, number: int) -> None:

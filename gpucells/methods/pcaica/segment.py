@@ -102,7 +102,12 @@ def _spread(values: Float32) -> Float32:
 
 
 def _cut_out(
-    stack: Float32, smooth: Float32, label: NDArray[np.int32], cells: NDArray[np.int64], highest: Float32, noise: Float32
+    stack: Float32,
+    smooth: Float32,
+    label: NDArray[np.int32],
+    cells: NDArray[np.int64],
+    highest: Float32,
+    noise: Float32,
 ) -> sparse.csr_array:
     """Return the light of some segments as footprints in the movie's units, maximum 1."""
     number = np.full(len(highest) + 1, -1)

@@ -41,7 +41,10 @@ class PcaicaSettings(RingSettings):
         False, description="one analysis of the whole image, however large, instead of one a tile"
     )
     segment_smoothing: float = Field(
-        0.3, ge=0.0, le=2.0, description="standard deviation of the Gaussian that images are smoothed by, to segment them"
+        0.3,
+        ge=0.0,
+        le=2.0,
+        description="standard deviation of the Gaussian that images are smoothed by, to segment them",
     )
     segment_z: float | None = Field(
         None,
