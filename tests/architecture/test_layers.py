@@ -17,6 +17,7 @@ EDGE = {
     "h5py": ("io/", "export/", "cli/", "simulate/"),
     "psutil": ("device/",),
     "hdf5plugin": ("io/",),
+    "picard": ("ops/",),
     "tifffile": ("io/", "export/"),
     "zarr": ("io/", "export/"),
     "av": ("io/", "export/"),
@@ -30,7 +31,7 @@ EDGE = {
     "typer": ("cli/",),
 }
 NEVER = {"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "torch", "tensorflow", "pandas", "tests"}
-OPTIONAL = {"cupy", "cupyx", "psutil", "hdf5plugin", "av", "zarr", "pynwb", "roifile", "tqdm"}
+OPTIONAL = {"cupy", "cupyx", "psutil", "hdf5plugin", "av", "picard", "zarr", "pynwb", "roifile", "tqdm"}
 
 
 def test_imports_go_downwards() -> None:

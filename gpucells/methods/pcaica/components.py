@@ -142,7 +142,22 @@ def _counts(inside: NDArray[np.bool_], side: int) -> NDArray[np.int64]:
 
 
 def binned_images(images: sparse.csr_array, inside: NDArray[np.bool_], side: int) -> sparse.csr_array:
-    """Return sparse images ``(n, n_pixels)`` as `binned` would have them, ``(n, n_bins)``."""
+    """Add up squares of pixels of sparse images, as :func:`binned` does of a movie.
+
+    Parameters
+    ----------
+    images : scipy.sparse.csr_array
+        ``(n, n_pixels)``.
+    inside : numpy.ndarray
+        ``(height, width)`` bool, the pixels that count.
+    side : int
+        Of a square (px).
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        ``(n, n_bins)``.
+    """
     if side == 1:
         return images
     counts, width = _counts(inside, side), inside.shape[1]
