@@ -90,6 +90,27 @@ def event_correlation(
     middle = median3(above)
     weights = np.where(middle > ACTIVE * np.maximum(middle.max(axis=1, initial=0), 1e-20)[:, None], above, 0)
     weights /= np.maximum((weights**2).sum(axis=1), 1e-20)[:, None]
+    return weighted_correlation(movie, footprints, traces, noise, background, offset, inside, radius_px, cells, weights)
+
+
+def weighted_correlation(
+    movie: Float32, footprints: sparse.csr_array, traces: Float32, noise: Float32, background: Known, offset: Float32,
+    inside: NDArray[np.bool_], radius_px: float, cells: NDArray[np.integer], weights: Float32,
+) -> Float32:  # fmt: skip
+    """Correlate footprints with a weighted sum of the movie's frames, everything else taken off.
+
+    Parameters
+    ----------
+    movie, footprints, traces, noise, background, offset, inside, radius_px, cells
+        As :func:`event_correlation` takes them.
+    weights : numpy.ndarray
+        ``(len(cells), n_frames)`` float32 of the frames; a cell's sum of weight times trace is 1.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(len(cells),)`` float32; 0 where a cell has no weights.
+    """
     of_cells, of_background = weights @ traces.T, weights @ background.traces.T
     patches = Patches.of(sparse.csr_array(footprints[cells]), inside.shape, window_side(radius_px))
     seen = grow(patches.images > EDGE, max(2, round(radius_px / 2))) & (patches.read(inside.ravel().astype("f4")) > 0)

@@ -75,6 +75,7 @@ class FinalUpdates:
         self._light = np.zeros_like(self._blocks_seen)
         self._model: Deconvolved | None = None
         self._sums: tuple[Any, ...] = ()
+        self._problem: LeastSquares | None = None  # what the last traces were solved from
 
     def begin(self, number: int) -> None:
         """Make room for what pass ``number`` collects."""
@@ -151,6 +152,7 @@ class FinalUpdates:
     def _fit_model(self) -> None:
         """Deconvolve the traces as they are now."""
         self._model = deconvolved(self._traces, self._settings, final=True)
+        self._problem = problem
 
     def _without_ring(self, ring: Ring, problem: LeastSquares, whitened: sparse.csr_array) -> LeastSquares:
         """Tell the ring's light from what cells and global background leave, and take it off the products."""

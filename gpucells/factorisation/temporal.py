@@ -63,15 +63,15 @@ class LeastSquares:
             behind += state.ring.products(whitened, state.images[:0], state.light)
         return cls(state.products - behind, gram_of(whitened, state.images[:0]))
 
-    def solve(self, traces: Float32, field: Float32, lower: float, n_sweeps: int) -> tuple[Float32, Float32]:
+    def solve(self, traces: Float32, field: Float32, lower: Float32 | float, n_sweeps: int) -> tuple[Float32, Float32]:
         """Solve cells and background together.
 
         Parameters
         ----------
         traces, field : numpy.ndarray
             ``(n_cells, n_frames)`` and ``(n_background, n_frames)``, where to begin.
-        lower : float
-            Of the cells.
+        lower : numpy.ndarray or float
+            Of the cells, ``(n_cells,)`` or one for all.
         n_sweeps : int
             Over all of them.
         """

@@ -212,11 +212,23 @@ def _pcaica() -> Method:
     return Method("pcaica", "PCA-ICA (Mukamel et al. 2009)", PcaicaSettings.for_preset, solve, model)
 
 
+def _cellmax() -> Method:
+    from gpucells.factorisation.final import order_cells
+    from gpucells.methods.cellmax.final import FinalUpdates
+    from gpucells.methods.cellmax.settings import CellmaxSettings
+    from gpucells.methods.cellmax.solve import solve
+
+    model = LowRankModel(FinalUpdates, order_cells)
+    title = "CELLMax-style EM (independent implementation)"
+    return Method("cellmax", title, CellmaxSettings.for_preset, solve, model)
+
+
 _METHODS: dict[str, Callable[[], Method]] = {
     "extract": _extract,
     "cnmf": _cnmf,
     "cnmfe": _cnmfe,
     "pcaica": _pcaica,
+    "cellmax": _cellmax,
     "roi": _roi,
 }
 METHOD_NAMES = tuple(_METHODS)

@@ -1,0 +1,1 @@
+"""CELLMax-style EM: an independent maximum-likelihood method (``docs/methods/cellmax.md``)."""

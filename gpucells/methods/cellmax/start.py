@@ -1,0 +1,87 @@
+"""Where EM starts: spots brighter than noise, a grid, or footprints that are given."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from gpucells.factorisation.search import ReadAgain, Stage, search_residual
+from gpucells.factorisation.settle import FIRST, fit_background
+from gpucells.factorisation.state import State
+from gpucells.factorisation.temporal import LeastSquares
+from gpucells.methods.cellmax.settings import CellmaxSettings
+from gpucells.preprocess.noise_units import scaled
+
+
+def start_from(
+    state: State, settings: CellmaxSettings, report: Stage, read_again: ReadAgain, given: sparse.csr_array | None
+) -> None:
+    """Give a state the footprints that EM starts from.
+
+    Parameters
+    ----------
+    state : State
+        Without cells.
+    settings : CellmaxSettings
+        Of the run.
+    report, read_again
+        As :func:`gpucells.factorisation.settle.conclude` takes them.
+    given : scipy.sparse.csr_array, optional
+        ``(n_cells, n_pixels)`` footprints to start from, whatever the settings say.
+    """
+    if given is not None:
+        state.begin_with(given)
+    elif settings.init_method == "grid":
+        spacing, width = settings.grid_spacing * state.radius_px, settings.grid_width * state.radius_px
+        state.begin_with(hexagonal_grid(state.image_shape, spacing, width))
+    else:
+        _search(state, settings.searches, report, read_again)
+        known = len(state.field)
+        if settings.n_background == "auto" and state.footprints.shape[0]:
+            fit_background(state, FIRST)
+            if len(state.field) > known:  # the background was more than what was taken off before
+                _search(state, settings.searches, report, read_again)
+    inside = state.units.inside.ravel().astype(np.float32)
+    seen = scaled(state.footprints, inside).max(axis=1).toarray().ravel() > 0 if state.footprints.shape[0] else []
+    state.keep(np.asarray(seen, bool))
+
+
+def _search(state: State, searches: int, report: Stage, read_again: ReadAgain) -> None:
+    state.begin_with(state.footprints[:0])
+    for number in range(searches):
+        if number:
+            state.traces, _ = LeastSquares.of_cells(state).solve(state.traces, state.field[:0], 0.0, FIRST)
+        state.append(search_residual(state, report, read_again))
+
+
+def hexagonal_grid(image_shape: tuple[int, int], spacing_px: float, radius_px: float) -> sparse.csr_array:
+    """Lay discs over an image, their centres on a hexagonal grid.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(height, width)``.
+    spacing_px : float
+        Distance of neighbouring centres.
+    radius_px : float
+        Of the discs.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        ``(n_discs, n_pixels)`` float32, 1 inside.
+    """
+    height, width = image_shape
+    step = spacing_px * np.sqrt(3) / 2
+    rows = np.arange(step / 2, max(height, step), step)
+    centres = [
+        (row, column)
+        for i, row in enumerate(rows)
+        for column in np.arange(spacing_px / 2 * (1 + i % 2) / 2 + spacing_px / 4 * (i % 2), width, spacing_px)
+    ]
+    y, x = np.divmod(np.arange(height * width), width)
+    discs = [np.flatnonzero((y - row) ** 2 + (x - column) ** 2 <= radius_px**2) for row, column in centres]
+    discs = [disc for disc in discs if len(disc)]
+    start = np.concatenate([[0], np.cumsum([len(disc) for disc in discs])]).astype(np.int64)
+    pixels = np.concatenate([np.zeros(0, np.int64), *discs])
+    return sparse.csr_array((np.ones(len(pixels), np.float32), pixels, start), shape=(len(discs), height * width))
