@@ -255,7 +255,8 @@ def _pass_cuda(
         ratio = xp.empty((n_pixels, end - t0), np.float32)
         PHOTON_RATIO.launch(
             (-(-n_pixels // PIXELS),), (32, PIXELS), counts=counts, start=start, components=components,
-            weights=weights, traces=on_device, partners=others, t0=t0, least=LEAST, ratio=ratio, sums=sums, logs=logs, what=what,
+            weights=weights, traces=on_device, partners=others, t0=t0, least=LEAST, ratio=ratio, sums=sums,
+            logs=logs, what=what,
         )  # fmt: skip
         out[:, t0:end] = footprint_products(ratio, images)
     return out, to_host(sums), float(to_host(logs).sum())

@@ -1,9 +1,10 @@
 r"""EM for a mixture of photons: images of cells and a smooth background, and how many photons each sends a frame.
 
-Counts :math:`n_{xt} \sim \mathrm{Poisson}(\sum_z c_z(x) \Lambda_{zt})`, images :math:`c_z \ge 0` with sum 1. A round with
-all frames is EM (`gpucells.ops.photon_em`), its factors to a power (Salakhutdinov & Roweis 2003: longer steps of the
-same kind); a step after which the likelihood is lower is taken back, and EM's own made instead, so that the likelihood
-never falls. Rounds with some of the frames average the images' photons over rounds (stepwise EM, Cappé & Moulines 2009).
+Counts :math:`n_{xt} \sim \mathrm{Poisson}(\sum_z c_z(x) \Lambda_{zt})`, images :math:`c_z \ge 0` with sum 1. A round
+with all frames is EM (`gpucells.ops.photon_em`), its factors to a power (Salakhutdinov & Roweis 2003: longer steps of
+the same kind); a step after which the likelihood is lower is taken back, and EM's own made instead, so that the
+likelihood never falls. Rounds with some of the frames average the images' photons over rounds (stepwise EM, Cappé &
+Moulines 2009).
 
 Then rounds in which each image counts the photons of its own events only: what noise alone puts into a silent cell's
 trace would else draw its image, and neighbours share light at will in frames in which both are active.
@@ -197,7 +198,7 @@ def _some_frames(n_frames: int, n_some: int) -> Iterator[list[slice]]:
 def _by_some_frames(
     counts: Any, mixture: Mixture, n_some: int, settings: CellmaxSettings, progress: Callable[[int], None]
 ) -> Mixture:
-    """Rounds with some of the frames each, which together are all of them; at last the traces of all frames."""
+    """Go through rounds with some of the frames each, which together are all; at last take all frames' traces."""
     photons, of_cell = np.zeros(len(mixture.cells.data)), _cell_of_entry(mixture.cells)
     n_frames = counts.shape[1]
     for round_, runs in zip(range(settings.max_iter), _some_frames(n_frames, n_some), strict=False):
@@ -221,7 +222,7 @@ def _by_some_frames(
 def _by_events(
     counts: Any, mixture: Mixture, n_some: int, settings: CellmaxSettings, progress: Callable[[int], None]
 ) -> Mixture:
-    """Rounds in which an image counts the photons of those frames in which its cell is active, and no other outshines it."""
+    """Let each image count the photons of frames in which its cell is active and no other outshines it."""
     n_cells, n_frames = mixture.cells.shape[0], counts.shape[1]
     if n_cells == 0:
         return mixture

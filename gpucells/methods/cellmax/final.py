@@ -1,8 +1,8 @@
 """The last passes at full rate: non-negative traces, and the scaled probability of every cell.
 
 The scaled probability is the light that the mixture gives a cell in a frame, its images fixed: rounds of EM, frame by
-frame, on what the background leaves of the movie. As images have maximum 1 it is the fluorescence at the cell's brightest
-pixel, like the trace; divided by that pixel's baseline it is dF/F.
+frame, on what the background leaves of the movie. As images have maximum 1 it is the fluorescence at the cell's
+brightest pixel, like the trace; divided by that pixel's baseline it is dF/F.
 """
 
 from __future__ import annotations

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gpucells.candidates.judge import LOW_NORMAL, LOW_QUANTILE
 from gpucells.candidates.quality import weighted_correlation
-from gpucells.factorisation.judgement import judge_cells, refused
+from gpucells.factorisation.judgement import FEW, judge_cells, refused
 from gpucells.factorisation.state import State
+from gpucells.ops.difference_noise import difference_noise
 from gpucells.ops.trace_quality import median3
 
 Float32 = NDArray[np.float32]
@@ -15,6 +17,7 @@ Float32 = NDArray[np.float32]
 EVENTS = 10  # frames that an image is compared with (Kitch's figure, by the table of CIAtah's options)
 NORMAL = 1.4826  # standard deviation of normal numbers over their median absolute deviation
 RARE = 3.0  # deviations of the dips' correlations above their median that count as chance
+QUIET = 1.5  # noises of the differences that a trace's downward swings may be, as deviations, and count as noise
 UNSEEN = "the movie does not show it at its events"
 
 
@@ -46,9 +49,23 @@ def movie_correlation(state: State, sign: int) -> Float32:
     )  # fmt: skip
 
 
-def least_correlation(dips: Float32) -> float:
-    """Return what chance reaches: dips are noise and background, which look the same upwards; cells do not dip."""
-    if len(dips) == 0:
+def least_correlation(dips: Float32, traces: Float32) -> float:
+    """Return what chance reaches, by dips that are noise: those look the same upwards.
+
+    A cell that is active most of the time dips, too, to its baseline, and shows its image there: traces that fall
+    deeper than their noise say nothing. Where few are left, all that can be asked for is no negative correlation.
+
+    Parameters
+    ----------
+    dips : numpy.ndarray
+        ``(n_cells,)`` correlations at the deepest dips.
+    traces : numpy.ndarray
+        ``(n_cells, n_frames)``.
+    """
+    above = traces - np.median(traces, axis=1, keepdims=True)
+    swing = -np.quantile(above, LOW_QUANTILE, axis=1) / LOW_NORMAL
+    dips = dips[swing <= QUIET * difference_noise(above)]
+    if len(dips) < FEW:
         return 0.0
     middle = float(np.median(dips))
     return middle + RARE * NORMAL * float(np.median(np.abs(dips - middle)))
@@ -68,7 +85,7 @@ def prune(state: State, least: float | None) -> None:
         return
     seen = movie_correlation(state, 1)
     if least is None:
-        least = least_correlation(movie_correlation(state, -1))
+        least = least_correlation(movie_correlation(state, -1), state.traces)
     reasons = [f"{UNSEEN}: correlation {r:.2f}, needs {least:.2f}" if r < least else "" for r in seen]
     if any(reasons):
         state.dropped.append(refused(state, reasons, judge_cells(state, 0.0).quality))

@@ -19,10 +19,10 @@ class CellmaxSettings(RingSettings):
 
     init_method: Literal["peaks", "grid"] = Field(
         "peaks",
-        description="where EM starts if no footprints are given: spots brighter than noise, or a hexagonal grid of discs",
+        description="where EM starts if no footprints are given: spots brighter than noise, or a hexagonal grid",
     )
     searches: int = Field(
-        2, ge=1, le=10, description="times that peaks are looked for: in the movie, and in what the cells found leave"
+        1, ge=1, le=10, description="times that peaks are looked for: in the movie, and in what the cells found leave"
     )
     grid_spacing: float = Field(1.5, ge=0.5, le=10.0, description="distance of neighbouring discs of the grid")
     grid_width: float = Field(1.0, ge=0.3, le=5.0, description="radius of the grid's discs")
@@ -36,8 +36,8 @@ class CellmaxSettings(RingSettings):
         -2.0,
         ge=-10.0,
         le=10.0,
-        description="brightness from which on light is counted (noises); below 0 most of the noise is counted too, as a "
-        "pedestal that the background takes up, and clipping biases nothing",
+        description="brightness from which on light is counted (noises); below 0 most of the noise is counted too, as "
+        "a pedestal that the background takes up, and clipping biases nothing",
     )
     photons_per_sigma: float = Field(10.0, gt=0.0, description="counts to one noise, with quantize")
     quantize: bool = Field(False, description="round counts down to whole photons")
@@ -53,7 +53,7 @@ class CellmaxSettings(RingSettings):
         1.9, ge=1.0, lt=2.0, description="power of EM's factors: 1 is EM, more takes longer steps of the same kind"
     )
     max_delta: float = Field(
-        0.002, ge=0.0, description="change of a round, of the likelihood's gain and of the images, at which EM stops"
+        0.0002, ge=0.0, description="change of a round, of the likelihood's gain and of the images, at which EM stops"
     )
     frames_fraction: float = Field(
         0.3, gt=0.0, le=1.0, description="share of the averaged frames that a round sees, but frames_least at least"

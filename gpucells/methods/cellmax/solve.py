@@ -99,7 +99,7 @@ def _fit_counts(
 
 
 def _finished(mixture: Mixture, windows: Windows, state: State, settings: CellmaxSettings) -> sparse.csr_array:
-    """Turn images into footprints: smooth as far as noise explains the roughness, and without what is not significant."""
+    """Turn images into footprints: as smooth as noise explains, and without what is not significant."""
     traces = mixture.cell_traces
     strength = np.linalg.norm(traces - traces.mean(axis=1, keepdims=True), axis=1).astype(np.float32)
     cells = mixture.cells
