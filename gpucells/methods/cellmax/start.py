@@ -73,11 +73,10 @@ def hexagonal_grid(image_shape: tuple[int, int], spacing_px: float, radius_px: f
     """
     height, width = image_shape
     step = spacing_px * np.sqrt(3) / 2
-    rows = np.arange(step / 2, max(height, step), step)
     centres = [
         (row, column)
-        for i, row in enumerate(rows)
-        for column in np.arange(spacing_px / 2 * (1 + i % 2) / 2 + spacing_px / 4 * (i % 2), width, spacing_px)
+        for i, row in enumerate(np.arange(step / 2, height + step / 2, step))
+        for column in np.arange(spacing_px * (0.25 - 0.5 * (i % 2)), width + spacing_px / 2, spacing_px)
     ]
     y, x = np.divmod(np.arange(height * width), width)
     discs = [np.flatnonzero((y - row) ** 2 + (x - column) ** 2 <= radius_px**2) for row, column in centres]
