@@ -15,7 +15,7 @@ from gpucells.postprocess.match import match_cells
 from gpucells.tiles import plan
 
 CHOSEN = {"method": "cellmax", "preset": "one_photon", "cell_diameter_px": 6.0, "frame_rate_hz": 10.0}
-SETTINGS = {"downsample_time_by": 1, "max_iter": 12, "event_iter": 8}
+SETTINGS = {"downsample_time_by": 1, "min_iter": 2, "max_iter": 4, "event_iter": 3, "probability_iter": 4}
 
 
 @pytest.fixture
