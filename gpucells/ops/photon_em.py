@@ -80,23 +80,10 @@ class PhotonSums:
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
 def _pass(  # type: ignore[no-untyped-def]
-    counts,
-    blocks,
-    start,
-    components,
-    weights,
-    traces,
-    partners,
-    out,
-    image_sums,
-    logs,
-    n_rounds,
-    width,
-    what,
-    begin,
-    end,
+    counts, blocks, entries, traces, partners, out, image_sums, logs, n_rounds, width, what, begin, end
 ):
     """Go over some blocks of frames; ``image_sums`` and ``logs`` are this share's own, empty where not wanted."""
+    start, components, weights = entries
     n_components = len(traces)
     held = np.zeros((n_components, width), np.float32)
     sums = np.zeros((n_components, width), np.float32)
@@ -229,7 +216,7 @@ def _share_out(
 
     def work(begin: int, end: int) -> None:
         own = np.zeros(n_entries if what & IMAGES else 0), np.zeros(1 if what & LOGS else 0)
-        _pass(counts, blocks, *by_pixel, traces, partners, out, *own, n_rounds, width, what, begin, end)
+        _pass(counts, blocks, by_pixel, traces, partners, out, *own, n_rounds, width, what, begin, end)
         parts[begin] = own
 
     each_share(len(blocks), work)

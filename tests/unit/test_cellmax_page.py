@@ -72,7 +72,7 @@ def test_numbers_of_the_page_are_the_codes(page: str) -> None:
         "with weight $k^{-.7}$": em.FORGET == 0.7,
         "above $3 \\sqrt 2$ of its noises": np.isclose(footprints.EVENT, 3 * np.sqrt(2)),
         "at its 10 brightest events": prune.EVENTS == 10,
-        "the median plus three deviations": prune.RARE == 3,
+        "the median plus three deviations, on Fisher's scale": prune.RARE == 3,
         "no deeper than 1.5 of their noises": prune.QUIET == 1.5,
         "Fewer than 10 such traces": judgement.FEW == 10,
         "at most 64 MiB": photon_em.RATIO_BYTES == 64 << 20,

@@ -17,7 +17,22 @@ Float32 = NDArray[np.float32]
 
 
 def unit_of_counts(noise: Float32, inside: NDArray[np.bool_], settings: CellmaxSettings) -> Float32:
-    """``(n_pixels,)`` float32, counts to one noise of each pixel: 1, or as many as its noise is of the median one."""
+    """Return the counts to one noise of each pixel: 1, or as many as its noise is of the median one.
+
+    Parameters
+    ----------
+    noise : numpy.ndarray
+        ``(n_pixels,)`` in the movie's units.
+    inside : numpy.ndarray
+        ``(height, width)`` bool, the pixels that count.
+    settings : CellmaxSettings
+        Of the run.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n_pixels,)`` float32.
+    """
     if settings.noise == "per_pixel" or not inside.any():
         return np.ones(len(noise), np.float32)
     return (noise / np.median(noise[inside.ravel()])).astype(np.float32)

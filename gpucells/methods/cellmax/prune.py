@@ -17,6 +17,7 @@ Float32 = NDArray[np.float32]
 EVENTS = 10  # frames that an image is compared with (Kitch's figure, by the table of CIAtah's options)
 NORMAL = 1.4826  # standard deviation of normal numbers over their median absolute deviation
 RARE = 3.0  # deviations of the dips' correlations above their median that count as chance
+CLOSEST = 0.999  # to 1, of a correlation on Fisher's scale
 QUIET = 1.5  # noises of the differences that a trace's downward swings may be, as deviations, and count as noise
 UNSEEN = "the movie does not show it at its events"
 
@@ -67,8 +68,9 @@ def least_correlation(dips: Float32, traces: Float32) -> float:
     dips = dips[swing <= QUIET * difference_noise(above)]
     if len(dips) < FEW:
         return 0.0
-    middle = float(np.median(dips))
-    return middle + RARE * NORMAL * float(np.median(np.abs(dips - middle)))
+    z = np.arctanh(np.clip(dips, -CLOSEST, CLOSEST))  # Fisher's scale, on which a correlation stays below 1
+    middle = np.median(z)
+    return float(np.tanh(middle + RARE * NORMAL * np.median(np.abs(z - middle))))
 
 
 def prune(state: State, least: float | None) -> None:
