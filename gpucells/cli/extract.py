@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from gpucells.cli import options
-from gpucells.cli.inputs import check_report_kind, check_target, gather_settings, parse_bytes
-from gpucells.errors import SettingsError
+from gpucells.cli.inputs import check_given, check_report_kind, check_target, gather_settings, parse_bytes
 from gpucells.progress import open_sink
 
 if TYPE_CHECKING:
@@ -48,11 +47,7 @@ def extract(
         "memory_bytes": None if memory is None else parse_bytes(memory),
         "device_memory_bytes": None if device_memory is None else parse_bytes(device_memory),
     }  # fmt: skip
-    if footprints is not None and init is not None:
-        raise SettingsError(
-            "--footprints and --init exclude each other",
-            "--footprints keeps the footprints as they are, --init begins with them",
-        )
+    check_given(footprints, init)
     run, values = gather_settings(method, settings, assignments or (), given)
     if report is not None:
         check_report_kind(report)

@@ -167,6 +167,21 @@ def check_target(path: Path, overwrite: bool) -> None:
         raise ResultFileError(f"{path} exists", "choose another name, or add --overwrite")
 
 
+def check_given(footprints: Path | None, init: Path | None) -> None:
+    """Refuse footprints to keep together with footprints to begin with.
+
+    Raises
+    ------
+    SettingsError
+        Both are given.
+    """
+    if footprints is not None and init is not None:
+        raise SettingsError(
+            "--footprints and --init exclude each other",
+            "--footprints keeps the footprints as they are, --init begins with them",
+        )
+
+
 def check_report_kind(report: Path) -> None:
     """Refuse a picture of a kind that is not drawn, before the run.
 

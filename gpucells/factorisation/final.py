@@ -147,12 +147,12 @@ class FinalUpdates:
         if self._ring is not None:
             problem = self._without_ring(self._ring, problem, whitened)
         self._traces, self._field = problem.solve(self._traces, self._field, -np.inf, SWEEPS)
+        self._problem = problem
         self._fit_model()
 
     def _fit_model(self) -> None:
         """Deconvolve the traces as they are now."""
         self._model = deconvolved(self._traces, self._settings, final=True)
-        self._problem = problem
 
     def _without_ring(self, ring: Ring, problem: LeastSquares, whitened: sparse.csr_array) -> LeastSquares:
         """Tell the ring's light from what cells and global background leave, and take it off the products."""
