@@ -25,6 +25,8 @@ Float32 = NDArray[np.float32]
 ABOVE_EDGE, SMOOTH = 2.0, 0.4
 CHANCE = 3.0  # deviations of chance that Moran's I must be above, where there are few blocks
 MOST = 0.25  # components of a tile, as a share of its blocks: what is smooth over two blocks each way has no more
+ABOVE_NEIGHBOURS = 2.0  # noises of a block mean: what is brighter is a transient while cells are looked for
+LOCAL = 9  # blocks an axis, from which on three are a small part of it
 FEWEST_BLOCKS = 4  # an axis, as far as the image has pixels: fewer cannot tell smooth from not
 
 
@@ -55,6 +57,28 @@ class Blocks:
         weights = (1 / np.sqrt(np.maximum(counts, 1)))[block[pixels]].astype(np.float32)
         means = sparse.csr_array((weights, (block[pixels], pixels)), shape=(n_rows * n_columns, inside.size))
         return cls((n_rows, n_columns), means)
+
+    def without_transients(self, means: Float32) -> Float32:
+        """Cut off what a block has above its neighbours: transients of cells that are not known yet.
+
+        Parameters
+        ----------
+        means : numpy.ndarray
+            ``(n_blocks, n_frames)`` float32 in units of their noise.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(n_blocks, n_frames)`` float32, at most :data:`ABOVE_NEIGHBOURS` above the median of the three by three
+            blocks around each. Unchanged where those are a large part of the image.
+        """
+        if min(self.shape) < LOCAL:
+            return means
+        root = np.asarray(self.means.sum(axis=1))[:, None]  # of the number of a block's pixels
+        light = (means - np.median(means, axis=1, keepdims=True)) / np.maximum(root, 1)
+        around = ndimage.median_filter(light.reshape(*self.shape, -1), (3, 3, 1), mode="nearest").reshape(means.shape)
+        above = (light - around) * root
+        return np.asarray(means - np.maximum(above - ABOVE_NEIGHBOURS, 0), np.float32)
 
     def smooth(self, images: Float32, inside: NDArray[np.bool_]) -> Float32:
         """Take everything out of images that is as small as a cell: where no cell is known yet, it may be one's light.

@@ -89,7 +89,7 @@ def solve(
     for round_ in range(rounds):
         if state.footprints.shape[0] == 0:
             break
-        fit_background(state, FIRST if round_ == 0 else NEXT)
+        fit_background(state, FIRST if round_ == 0 else NEXT, all_known=False)
         drop_and_merge(state, strictness_of(round_, rounds))
         _fit_footprints(state, settings)
         if start is None and EARLY + round_ < settings.searches:
@@ -104,7 +104,7 @@ def _find(state: State, find: Find, settings: FactorisationSettings, report: Sta
     _search(state, find, settings.searches, report, read_again)
     if settings.n_background != "auto" or state.footprints.shape[0] == 0:
         return
-    fit_background(state, FIRST)
+    fit_background(state, FIRST, all_known=False)
     if len(state.field) > known:
         _search(state, find, settings.searches, report, read_again)
 

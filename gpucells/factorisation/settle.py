@@ -58,7 +58,7 @@ def conclude(
     for round_ in range(JUDGED_ROUNDS):
         if state.footprints.shape[0] == 0:
             break
-        fit_background(state, FIRST if round_ == 0 else NEXT)
+        fit_background(state, FIRST if round_ == 0 else NEXT, all_known=False)
         drop_and_merge(state, strictness_of(round_, JUDGED_ROUNDS))
         report("refine", round_ + 1, JUDGED_ROUNDS, "rounds")
     return last_word(state)
@@ -105,16 +105,25 @@ def last_word(state: State) -> Components:
     return components_of(state)
 
 
-def fit_background(state: State, n_sweeps: int) -> None:
+def fit_background(state: State, n_sweeps: int, all_known: bool = True) -> None:
     """Solve cells above their baseline together with the background, and find the background again.
 
     The bound keeps a cell from following the background down: footprints that cover the image would share it out.
+
+    Parameters
+    ----------
+    state : State
+        Changed.
+    n_sweeps : int
+        Of the traces.
+    all_known : bool
+        As :meth:`State.update_background` takes it.
     """
     if len(state.field):
         state.light[:] = 0  # the ring has what the global part leaves, so that goes first
     begin = np.maximum(state.traces, 0)
     state.traces, state.field = LeastSquares.of(state).solve(begin, state.field, 0.0, n_sweeps)
-    state.update_background()
+    state.update_background(all_known)
     state.update_ring()
 
 

@@ -93,7 +93,7 @@ class State:
             np.zeros((0, n_frames), np.float32), np.zeros((0, n_pixels), np.float32),
             np.zeros((0, n_frames), np.float32), np.zeros((0, n_pixels), np.float32), ring, seen, np.zeros_like(seen),
         )  # fmt: skip
-        state.update_background()
+        state.update_background(all_known=False)
         if settings.n_background == "auto":
             state.images = state.blocks.smooth(state.images, units.inside)
         state.update_ring()
@@ -150,10 +150,19 @@ class State:
         read(units.movie.reshape(*self.image_shape, -1))
         whiten_pixels(units.movie, units.baseline, units.noise, units.inside.ravel())
 
-    def update_background(self) -> None:
-        """Find the background again in what the cells leave: its traces in block means, its images by regression."""
+    def update_background(self, all_known: bool = True) -> None:
+        """Find the background again in what the cells leave: its traces in block means, its images by regression.
+
+        Parameters
+        ----------
+        all_known : bool
+            False while cells are looked for: transients that one block has alone are then some cell's. Only where a
+            ring tells the background that is local; without one, the global components have to.
+        """
         whitened = self.whitened()
         left = self.means - sparse.csr_array(self.blocks.means @ whitened.T) @ self.traces
+        if self.ring is not None and not all_known:
+            left = self.blocks.without_transients(left)
         self.field = principal_traces(left, self.blocks.shape, self.settings.n_background)
         self.field_products = trace_products(self.units.movie, self.field)
         self.images = np.asarray(self.field_products - (self.field @ self.traces.T) @ whitened, np.float32)

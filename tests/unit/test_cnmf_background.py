@@ -195,3 +195,34 @@ def test_parts_without_a_background_have_none_together() -> None:
     )
     assert [image.shape for image in joined] == [(0, 4), (0, 6)]
     assert common.shape == (0, 9)
+
+
+def test_transients_of_one_block_are_cut_and_smooth_light_is_not() -> None:
+    rng = np.random.default_rng(3)
+    shape = (96, 112)
+    blocks = Blocks.of(np.ones(shape, bool), RADIUS)
+    y, x = np.pi * np.mgrid[: shape[0], : shape[1]] / 112
+    images = np.stack([np.ones(shape), np.cos(y), np.cos(x)]).reshape(3, -1)
+    traces = np.cumsum(rng.normal(0, 0.3, (3, N_FRAMES)), axis=1)
+    behind = block_means(0.2 * images.T @ traces, blocks)
+    light = block_means(8 * footprints(shape, [(20, 20), (68, 77)]).T @ transients(rng, 2, N_FRAMES, 10), blocks)
+    seen = (behind + light + rng.normal(size=light.shape)).astype(np.float32)
+    without = blocks.without_transients(seen)
+    change = light - np.median(light, axis=1, keepdims=True)  # what does not change is no transient
+    bright = change > 8
+    assert bright.sum() > 100
+    assert (without <= seen).all()
+    assert np.median((seen - behind - light + change)[bright]) > 20
+    assert (without - behind - light + change)[bright].max() < 8  # two noises above a median, and noise
+    dark = light.max(axis=1) < 0.01
+    assert np.abs((without - seen)[dark]).mean() < 0.05  # of noise, little is cut
+    centred = traces - traces.mean(axis=1, keepdims=True)
+    both = [spanned(centred, principal_traces(some, blocks.shape, 3)).min() for some in (without, seen)]
+    assert both[0] > 0.85
+    assert both[1] < both[0] - 0.1  # a cell's trace is among the first
+
+
+def test_few_blocks_stay_as_they_are() -> None:
+    blocks = Blocks.of(np.ones(SHAPE, bool), RADIUS)
+    means = np.random.default_rng(0).normal(0, 5, (blocks.means.shape[0], 40)).astype(np.float32)
+    np.testing.assert_array_equal(blocks.without_transients(means), means)

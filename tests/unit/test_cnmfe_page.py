@@ -11,7 +11,7 @@ import pytest
 
 from gpucells.candidates import corr_pnr, find, judge, seed_thresholds
 from gpucells.cli.estimate import estimate
-from gpucells.factorisation import judgement, rounds, settle
+from gpucells.factorisation import background, judgement, rounds, settle
 from gpucells.methods.cnmfe.settings import CnmfeSettings
 from gpucells.ops.ring_weights import ring_offsets, ring_weights
 from gpucells.preprocess import zero_mean_gaussian
@@ -132,6 +132,8 @@ def test_numbers_of_the_page_are_the_codes(page: str) -> None:
         "a Gaussian of half a cell radius": zero_mean_gaussian.SIGMA_RADII == 0.5,
         "$n_- + 3 \\le .2\\, n_+$": seed_thresholds.STRICT == (0.2, 3),
         "(2.2 radii each way)": find.WINDOW_RADII == 2.2,
+        "more than 2 noises above the median of the three by three": background.ABOVE_NEIGHBOURS == 2,
+        "from 9 blocks an axis on": background.LOCAL == 9,
         "10 rounds of traces and background": settle.HELD_ROUNDS == 10,
         "at most half as bright as a neighbour": judge.ECHO == 0.5,
         "`echo_correlation` (.5)": ours.echo_correlation == 0.5,
