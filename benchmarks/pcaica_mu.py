@@ -18,7 +18,7 @@ mpl.use("agg")
 import matplotlib.pyplot as plt
 
 import gpucells
-from gpucells.methods.pcaica.components import separate
+from gpucells.candidates.independent import separate
 from gpucells.methods.pcaica.settings import PcaicaSettings
 from gpucells.postprocess.match import score_cells
 from gpucells.preprocess.noise_units import to_noise_units

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from gpucells.candidates.independent import Independent
+from gpucells.candidates.segment import segment
 from gpucells.factorisation.search import ReadAgain, Stage
 from gpucells.factorisation.settle import conclude
 from gpucells.factorisation.state import State
-from gpucells.methods.pcaica.components import Independent
-from gpucells.methods.pcaica.segment import segment
 from gpucells.methods.pcaica.settings import PcaicaSettings
 from gpucells.methods.pcaica.solve import analyse
 from gpucells.model.components import Components

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gpucells.methods.pcaica import components, final, segment
+from gpucells.candidates import independent, segment
+from gpucells.methods.pcaica import final
 from gpucells.methods.pcaica.settings import PcaicaSettings
 from gpucells.ops import noise_floor
 from gpucells.tiles import estimate_components
@@ -52,7 +53,7 @@ def test_numbers_of_the_page_are_the_codes(page: str) -> None:
         "`binning` (0.7)": ours.binning == 0.7,
         "the 20 % quantile of the eigenvalues": noise_floor.LOW == 0.2,
         "the 99.9 % quantile of Tracy and Widom's law": noise_floor.TRACY_WIDOM == 3.27,
-        "three layers of cells": components.LAYERS == 3,
+        "three layers of cells": independent.LAYERS == 3,
         "above 2 noises and a tenth of the maximum": (segment.NOISES, segment.FAINT) == (2, 0.1),
         "once in ten images": segment.FALSE == 0.1,
         "1.5 times the components that stand out": estimate_components.HIGH == 1.5,

@@ -9,10 +9,10 @@ import pytest
 from scipy import sparse
 
 import gpucells
+from gpucells.candidates.independent import binned, binned_images, mixture, separate, starting_rows
+from gpucells.candidates.segment import segment
 from gpucells.errors import DeviceMemoryError, SettingsError
-from gpucells.methods.pcaica.components import binned, binned_images, mixture, separate, starting_rows
 from gpucells.methods.pcaica.final import find_events, in_units
-from gpucells.methods.pcaica.segment import segment
 from gpucells.methods.pcaica.settings import PcaicaSettings
 from gpucells.model.cells import Cells
 from gpucells.ops.pca import pca

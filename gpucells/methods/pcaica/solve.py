@@ -15,11 +15,11 @@ from functools import partial
 import numpy as np
 from scipy import sparse
 
+from gpucells.candidates.independent import Independent, separate
+from gpucells.candidates.segment import segment
 from gpucells.factorisation.search import ReadAgain, Stage
 from gpucells.factorisation.settle import conclude
 from gpucells.factorisation.state import State
-from gpucells.methods.pcaica.components import Independent, separate
-from gpucells.methods.pcaica.segment import segment
 from gpucells.methods.pcaica.settings import PcaicaSettings
 from gpucells.preprocess.noise_units import scaled
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from gpucells.candidates.independent_settings import IndependentSettings
 from gpucells.device.arrays import namespace_of, to_host
-from gpucells.methods.pcaica.settings import PcaicaSettings
 from gpucells.ops.ica import Unmixing, fixed_point_ica
 from gpucells.ops.noise_floor import NoiseFloor, noise_floor
 from gpucells.ops.pca import PrincipalComponents, pca
@@ -52,7 +52,7 @@ class Independent:
 
 
 def separate(
-    movie: Any, inside: NDArray[np.bool_], radius_px: float, settings: PcaicaSettings,
+    movie: Any, inside: NDArray[np.bool_], radius_px: float, settings: IndependentSettings,
     start: sparse.csr_array | None = None, seed: int = 0,
 ) -> Independent:  # fmt: skip
     """Find independent components.
@@ -65,7 +65,7 @@ def separate(
         ``(n_pixels,)`` bool, the pixels that count.
     radius_px : float
         Cell radius (px).
-    settings : PcaicaSettings
+    settings : IndependentSettings
         Of the run.
     start : scipy.sparse.csr_array, optional
         ``(n_cells, n_pixels)`` images in units of the noise to start from.
@@ -167,14 +167,14 @@ def binned_images(images: sparse.csr_array, inside: NDArray[np.bool_], side: int
     return sparse.csr_array((data, at, images.indptr), shape=(images.shape[0], counts.size))
 
 
-def mixture(principal: PrincipalComponents, settings: PcaicaSettings) -> tuple[Any, float]:
+def mixture(principal: PrincipalComponents, settings: IndependentSettings) -> tuple[Any, float]:
     """Put images and traces side by side, white: ``(n_pcs, n_pixels + n_frames)``; and noise's samples there.
 
     Parameters
     ----------
     principal : PrincipalComponents
         Images and traces of norm 1.
-    settings : PcaicaSettings
+    settings : IndependentSettings
         ``mu`` and its convention.
     """
     images, traces = principal.images, principal.traces

@@ -8,7 +8,7 @@ from scipy import ndimage, sparse
 from scipy.stats import norm
 
 from gpucells.candidates.footprints import Windows
-from gpucells.methods.pcaica.settings import PcaicaSettings
+from gpucells.candidates.independent_settings import IndependentSettings
 
 Float32 = NDArray[np.float32]
 
@@ -18,7 +18,7 @@ AT_ONCE_BYTES = 2**25  # of images
 
 
 def segment(
-    images: Float32, inside: NDArray[np.bool_], noise: Float32, radius_px: float, settings: PcaicaSettings
+    images: Float32, inside: NDArray[np.bool_], noise: Float32, radius_px: float, settings: IndependentSettings
 ) -> tuple[sparse.csr_array, NDArray[np.int64]]:  # fmt: skip
     """Find the cells of every image: one, several or none.
 
@@ -32,7 +32,7 @@ def segment(
         ``(n_pixels,)`` in the movie's units.
     radius_px : float
         Cell radius (px).
-    settings : PcaicaSettings
+    settings : IndependentSettings
         Of the run.
 
     Returns
@@ -56,7 +56,7 @@ def segment(
 
 def _finished(
     rough: sparse.csr_array, component: NDArray[np.int64], images: Float32, inside: NDArray[np.bool_], noise: Float32,
-    radius_px: float, settings: PcaicaSettings,
+    radius_px: float, settings: IndependentSettings,
 ) -> tuple[sparse.csr_array, NDArray[np.int64]]:  # fmt: skip
     """Read the segments' surroundings, too, and smooth and cut them as any footprint whose error is known.
 
@@ -74,8 +74,13 @@ def _finished(
 
 
 def _segment_some(
-    images: Float32, first: int, inside: NDArray[np.bool_], noise: Float32, radius_px: float, settings: PcaicaSettings
-) -> tuple[sparse.csr_array, NDArray[np.int64]]:
+    images: Float32,
+    first: int,
+    inside: NDArray[np.bool_],
+    noise: Float32,
+    radius_px: float,
+    settings: IndependentSettings,
+) -> tuple[sparse.csr_array, NDArray[np.int64]]:  # fmt: skip
     stack, sigma = images.reshape(-1, *inside.shape), settings.segment_smoothing * radius_px
     smooth = ndimage.gaussian_filter(stack, (0, sigma, sigma)) if sigma > 0 else stack
     spread = _spread(smooth[:, inside])[:, None, None]
