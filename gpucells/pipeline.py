@@ -118,8 +118,8 @@ def _run(
     footprints: Any = None, hold: bool = False,
 ) -> Cells:  # fmt: skip
     clock = StageClock(progress, "cpu")  # which looks at the movie and reads it
-    given, run = take_footprints(footprints, (movie.height, movie.width), run)
-    found, hold = require_footprints(method, given, hold)
+    found, hold = require_footprints(method, footprints, hold)
+    given, run = take_footprints(footprints, (movie.height, movie.width), run, hold)
     if (projector := found.projection(found.settings(run.preset, dict(values)))) is not None:
         return projected_cells(movie, method, run, values, clock, given, projector)
     reading = read_movie(movie, method, run, values, clock)

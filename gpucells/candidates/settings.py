@@ -31,6 +31,11 @@ class CandidateSettings(Settings):
     )
     cellfind_kappa_std_ratio: float = Field(0.7, gt=0.0, description="kappa of the seed fits, in units of the noise")
     cellfind_numpix_threshold: int = Field(9, ge=1, description="pixels that a bright spot needs to be a seed")
+    search_after_init: bool = Field(
+        True,
+        description="look for the cells that footprints or seeds lack which a run starts from, in what those leave of "
+        "the movie; PCA-ICA's analysis is of the whole movie either way",
+    )
     cellfind_max_rounds: int = Field(300, ge=1, description="batches of seeds at most")
     footprint_z: float = Field(2.0, ge=0.0, description="standard errors that a footprint's pixel must be above zero")
     smooth_footprints: bool = Field(

@@ -92,7 +92,8 @@ def solve(
         fit_background(state, FIRST if round_ == 0 else NEXT, all_known=False)
         drop_and_merge(state, strictness_of(round_, rounds))
         _fit_footprints(state, settings)
-        if start is None and EARLY + round_ < settings.searches:
+        again = EARLY + round_ < settings.searches if start is None else round_ == 0 and settings.search_after_init
+        if again:
             state.append(find(state, EARLY + round_, report, read_again))
         report("refine", round_ + 1, rounds, "rounds")
     return last_word(state)

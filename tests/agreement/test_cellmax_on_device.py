@@ -49,7 +49,7 @@ def small() -> Any:
 @pytest.mark.parametrize(
     "settings",
     [{}, {"n_background": 0, "ring": False}, {"frames_least": 20, "frames_fraction": 0.1}, {"init_method": "grid"},
-     {"noise": "global", "quantize": True, "threshold_sigmas": 0.5, "probability_iter": 0}],
+     {"init_method": "ica"}, {"noise": "global", "quantize": True, "threshold_sigmas": 0.5, "probability_iter": 0}],
 )  # fmt: skip
 def test_every_choice_runs_there_and_finds_the_cpus_cells(stand_in: Any, small: Any, settings: dict[str, Any]) -> None:
     movie, _ = small

@@ -155,12 +155,35 @@ def test_a_silent_cell_stays(applied: Cells) -> None:
 def test_start_footprints_are_refined_instead_of_found() -> None:
     movie, cells, _ = planted()
     shrunk = footprints(SHAPE, CENTRES[:3], width=1.2)
-    result = gpucells.extract_cells(movie, init=shrunk, cell_diameter_px=8).accepted_only()
+    alone = {"search_after_init": False}
+    result = gpucells.extract_cells(movie, init=shrunk, cell_diameter_px=8, settings=alone).accepted_only()
     truth = cells[:3].toarray()
     images = result.footprints.toarray()
     assert len(images) == 3
     cosine = (images * truth).sum(axis=1) / np.linalg.norm(images, axis=1) / np.linalg.norm(truth, axis=1)
     assert cosine.min() > 0.97  # 0.85 to begin with
+
+
+@pytest.mark.parametrize("method", ["extract", "cnmf", "cnmfe", "cellmax"])
+def test_what_a_start_lacks_is_looked_for_unless_it_is_switched_off(method: str) -> None:
+    movie, cells, _ = planted()
+    chosen: dict[str, Any] = {"method": method, "init": cells[:3], "frame_rate_hz": 10.0, "cell_diameter_px": 8}
+    whole, alone = (
+        gpucells.extract_cells(movie, settings={"search_after_init": on}, **chosen).accepted_only()
+        for on in (True, False)
+    )
+    assert footprint_cosine(whole.footprints, cells).toarray().max(axis=0).min() > 0.8
+    assert whole.n_cells == len(CENTRES)
+    assert alone.n_cells == 3
+    assert footprint_cosine(alone.footprints, cells[:3]).toarray().max(axis=0).min() > 0.8
+
+
+def test_the_diameter_is_that_of_footprints_only_where_they_are_held() -> None:
+    run, broad = RunSettings.from_values({}), footprints(SHAPE, CENTRES, width=4.0)
+    assert take_footprints(broad, SHAPE, run, hold=False)[1].cell_diameter_px is None
+    assert take_footprints(broad, SHAPE, run, hold=True)[1].cell_diameter_px == typical_diameter_px(broad)
+    given = RunSettings.from_values({"cell_diameter_px": 7.0})
+    assert take_footprints(broad, SHAPE, given, hold=True)[1].cell_diameter_px == 7
 
 
 def test_command_line(tmp_path: Path, applied: Cells) -> None:
@@ -188,7 +211,7 @@ def test_another_methods_file_is_a_beginning(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_seeds_are_discs_cut_by_the_border() -> None:
-    seeds, run = take_footprints(np.array([[10, 20], [0, 55.2]]), SHAPE, RunSettings.from_values({}))
+    seeds, run = take_footprints(np.array([[10, 20], [0, 55.2]]), SHAPE, RunSettings.from_values({}), hold=False)
     assert isinstance(seeds, Seeds)
     assert run.cell_diameter_px is None
     images = seeds.footprints(3.0).toarray().reshape(-1, *SHAPE)
@@ -201,13 +224,16 @@ def test_seeds_are_discs_cut_by_the_border() -> None:
 @pytest.mark.parametrize("point", [(-1, 3), (3, 56), (np.nan, 2)])
 def test_a_seed_outside_the_image_is_refused(point: tuple[float, float]) -> None:
     with pytest.raises(InputError, match="seed 1 at row"):
-        take_footprints([(2, 2), point], SHAPE, RunSettings.from_values({}))
+        take_footprints([(2, 2), point], SHAPE, RunSettings.from_values({}), hold=False)
 
 
 @pytest.mark.parametrize("method", ["extract", "cnmf"])
 def test_cells_are_refined_from_seeds(method: str) -> None:
     movie, images, _ = planted()
-    cells = gpucells.extract_cells(movie, method=method, init=CENTRES, frame_rate_hz=10.0, cell_diameter_px=8)
+    alone = {"search_after_init": False}  # discs leave enough of cells to be found beside them, and refused
+    cells = gpucells.extract_cells(
+        movie, method=method, init=CENTRES, settings=alone, frame_rate_hz=10.0, cell_diameter_px=8
+    )
     found = cells.accepted_only()
     cosine = footprint_cosine(found.footprints, images).toarray()
     assert cells.n_cells == len(CENTRES)

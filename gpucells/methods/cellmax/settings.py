@@ -17,9 +17,10 @@ from gpucells.settings import Preset
 class CellmaxSettings(RingSettings):
     """Settings of the CELLMax-style EM; lengths are in units of the cell radius unless their name says otherwise."""
 
-    init_method: Literal["peaks", "grid"] = Field(
+    init_method: Literal["peaks", "grid", "ica"] = Field(
         "peaks",
-        description="where EM starts if no footprints are given: spots brighter than noise, or a hexagonal grid",
+        description="where EM starts if no footprints are given: spots brighter than noise, a hexagonal grid, or the "
+        "cells of PCA-ICA's components, at its defaults",
     )
     searches: int = Field(
         1, ge=1, le=10, description="times that peaks are looked for: in the movie, and in what the cells found leave"

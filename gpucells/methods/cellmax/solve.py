@@ -52,7 +52,7 @@ def find(state: State, report: Stage, read_again: ReadAgain, start: sparse.csr_a
     start_from(state, settings, report, read_again, start)
     if state.footprints.shape[0] == 0:
         return state.footprints
-    if start is not None or settings.init_method == "peaks":  # a grid's traces would take the background's light
+    if start is not None or settings.init_method != "grid":  # a grid's traces would take the background's light
         fit_background(state, FIRST)
     windows = windows_about(state, settings)
     mixture = _fit_counts(state, windows, settings, report, read_again)

@@ -1,10 +1,18 @@
-"""Where EM starts: spots brighter than noise, a grid, or footprints that are given."""
+"""Where EM starts: spots brighter than noise, a grid, PCA-ICA's cells, or footprints that are given."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from gpucells.candidates.independent import separate
+from gpucells.candidates.independent_settings import IndependentSettings
+from gpucells.candidates.segment import segment
+from gpucells.candidates.settings import CandidateSettings
 from gpucells.factorisation.search import ReadAgain, Stage, search_residual
 from gpucells.factorisation.settle import FIRST, fit_background
 from gpucells.factorisation.state import State
@@ -29,8 +37,13 @@ def start_from(
     given : scipy.sparse.csr_array, optional
         ``(n_cells, n_pixels)`` footprints to start from, whatever the settings say.
     """
+    if given is None and settings.init_method == "ica":
+        given = search_residual(state, report, read_again, partial(_independent_cells, state))
     if given is not None:
         state.begin_with(given)
+        if settings.search_after_init:
+            fit_background(state, FIRST)
+            state.append(search_residual(state, report, read_again))
     elif settings.init_method == "grid":
         spacing, width = settings.grid_spacing * state.radius_px, settings.grid_width * state.radius_px
         state.begin_with(hexagonal_grid(state.image_shape, spacing, width))
@@ -52,6 +65,16 @@ def _search(state: State, searches: int, report: Stage, read_again: ReadAgain) -
         if number:
             state.traces, _ = LeastSquares.of_cells(state).solve(state.traces, state.field[:0], 0.0, FIRST)
         state.append(search_residual(state, report, read_again))
+
+
+def _independent_cells(state: State, residual: Any, progress: Callable[[int], None]) -> sparse.csr_array:
+    """Separate a residual into independent components, as PCA-ICA does, and cut the cells out of their images."""
+    units, own = state.units, state.settings
+    settings = IndependentSettings(**{name: getattr(own, name) for name in CandidateSettings.model_fields})
+    parts = separate(residual, units.inside, state.radius_px, settings)
+    footprints, _ = segment(parts.images, units.inside, units.noise, state.radius_px, settings)
+    progress(footprints.shape[0])
+    return footprints
 
 
 def hexagonal_grid(image_shape: tuple[int, int], spacing_px: float, radius_px: float) -> sparse.csr_array:

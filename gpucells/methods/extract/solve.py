@@ -93,14 +93,16 @@ def solve(
     Components
     """
     state = prepare(movie, inside, coarse[0] if coarse else nodes, radius_px, settings)
-    if start is not None:  # cells that are known keep their light out of the background from the beginning
-        state.set_footprints(start)
+    if hold and start is not None:  # cells that are known keep their light out of the background from the beginning
+        state.append(start)
     if settings.background == "local":
         _solve_traces(state, lower=0.0)
         _solve_gain(state)
         _solve_traces(state, lower=0.0)
     if start is None:
-        state.set_footprints(_find(state, report, read_again))
+        state.append(_find(state, report, read_again))
+    elif not hold:  # solved with cells that are rough yet, the background would take light of theirs: r .83 for .95
+        state.append(start)
     for _ in range(HELD_ROUNDS if hold else 0):
         _solve_traces(state, lower=0.0)  # without the bound a wide footprint takes the background's swings
         _solve_gain(state)
@@ -110,6 +112,8 @@ def solve(
         if round_:
             _solve_gain(state)
         _refine_once(state, strictness_of(round_, settings.max_iter))
+        if start is not None and round_ == 0 and settings.search_after_init:  # refined, they leave less of themselves
+            state.append(_find(state, report, read_again))
         report("refine", round_ + 1, settings.max_iter, "rounds")
     if coarse is not None and state.nodes.n_nodes:
         _refine_field(state, nodes, coarse[1], lower=0.0 if hold else -np.inf)
@@ -156,10 +160,12 @@ def _solve_gain(state: State) -> None:
 
 def _find(state: State, report: Stage, read_again: Callable[[Float32], None] | None) -> sparse.csr_array:
     room = None if read_again is None else state.movie
-    residual = subtract_components(state.movie, state.background(), state.field, state.offset, out=room)
+    images = sparse.csr_array(sparse.vstack([state.whitened(), state.background()]))
+    traces = np.concatenate([state.traces, state.field])
+    residual = subtract_components(state.movie, images, traces, state.offset, out=room)
     found = find_in_residual(
         residual, state.noise, state.inside, state.radius_px, state.settings,
-        lambda found: report("find cells", found, 0, "cells"),
+        lambda found: report("find cells", len(state.traces) + found, 0, "cells"),
     )  # fmt: skip
     if read_again is not None:
         state.read_again(read_again)

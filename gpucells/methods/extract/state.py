@@ -64,10 +64,12 @@ class State:
         self.kept = self.footprints, self.nodes, graph
         return graph
 
-    def set_footprints(self, footprints: sparse.csr_array) -> None:
-        """Begin with these footprints and empty traces."""
-        self.footprints = scaled(footprints, self.inside.ravel().astype(np.float32))
-        self.traces = np.zeros((footprints.shape[0], self.movie.shape[1]), np.float32)
+    def append(self, footprints: sparse.csr_array) -> None:
+        """Take more footprints, with empty traces."""
+        more = scaled(footprints, self.inside.ravel().astype(np.float32))
+        empty = np.zeros((more.shape[0], self.movie.shape[1]), np.float32)
+        self.footprints = sparse.csr_array(sparse.vstack([self.footprints, more]))
+        self.traces = np.concatenate([self.traces, empty])
 
     def read_again(self, read: Callable[[Float32], None]) -> None:
         """Fill the movie, which was used up, from where it came from; ``read`` writes into ``(height, width, n)``."""
