@@ -37,7 +37,8 @@ def score(found: Any, planted: Any) -> Any:
 @pytest.mark.parametrize(
     "settings",
     [{}, {"init_method": "grid"}, {"init_method": "ica"}, {"noise": "global"}, {"quantize": True},
-     {"nonnegative_traces": False}, {"frames_least": 100, "frames_fraction": 0.3}, {"threshold_sigmas": 0.5}, {"event_iter": 0}],
+     {"nonnegative_traces": False}, {"frames_least": 100, "frames_fraction": 0.3}, {"threshold_sigmas": 0.5},
+     {"event_iter": 0}],
 )  # fmt: skip
 def test_all_cells_are_found_and_nothing_else(planted: Any, settings: dict[str, Any]) -> None:
     found = gpucells.extract_cells(planted[0], settings=settings, **CHOSEN)

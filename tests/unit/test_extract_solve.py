@@ -187,7 +187,7 @@ def test_a_footprint_that_vanishes_is_rejected_with_its_last_image_and_a_reason(
         return found, scale.astype(np.float32)
 
     monkeypatch.setattr(module, "update_footprints", losing_one)
-    components = run(planted()[0], start=footprints(SHAPE, CENTRES))
+    components = run(planted()[0], start=footprints(SHAPE, CENTRES), search_after_init=False)
     assert components.footprints.shape[0] == len(components.traces) == len(CENTRES) - 1
     assert [reason.split(":")[0] for reason in components.rejected.reasons] == ["vanished"]
     ((image, trace),) = seen
