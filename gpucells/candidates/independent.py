@@ -53,7 +53,7 @@ class Independent:
 
 def separate(
     movie: Any, inside: NDArray[np.bool_], radius_px: float, settings: IndependentSettings,
-    start: sparse.csr_array | None = None, seed: int = 0,
+    start: sparse.csr_array | None = None,
 ) -> Independent:  # fmt: skip
     """Find independent components.
 
@@ -69,19 +69,10 @@ def separate(
         Of the run.
     start : scipy.sparse.csr_array, optional
         ``(n_cells, n_pixels)`` images in units of the noise to start from.
-    seed : int
-        Of the rest of the start.
     """
-    side = max(1, int(settings.binning * radius_px))
-    bins, counted = (movie, inside.ravel()) if side == 1 else binned(movie, inside, side)
-    n_pixels, n_frames = int(counted.sum()), movie.shape[1]
-    most = int(np.ceil(LAYERS * inside.sum() / (np.pi * radius_px**2)))
-
-    def number(eigenvalues: Float64) -> int:
-        return min(noise_floor(eigenvalues, n_pixels, n_frames).n_above, most)
-
-    principal = pca(bins, number if settings.n_pcs == "auto" else settings.n_pcs, counted=counted)
-    n_pcs = len(principal.singular_values)
+    principal, n_pixels = principal_components(movie, inside, radius_px, settings)
+    n_pcs, n_frames, seed = len(principal.singular_values), movie.shape[1], settings.seed
+    side = side_of_squares(radius_px, settings)
     n_ics = n_pcs if settings.n_ics == "auto" else min(settings.n_ics, n_pcs)
     mixed, n_effective = mixture(principal, settings)
     first = None if start is None else starting_rows(principal, binned_images(start, inside, side), n_ics, seed)
@@ -97,6 +88,33 @@ def separate(
             start=first, seed=seed, n_effective=n_effective,
         )  # fmt: skip
     return _gather(movie, principal, mixed, unmixing, (n_pixels, n_frames))
+
+
+def principal_components(
+    movie: Any, inside: NDArray[np.bool_], radius_px: float, settings: PcaicaSettings
+) -> tuple[PrincipalComponents, int]:
+    """Find the principal components of a movie's squares, and say how many of those count.
+
+    Parameters
+    ----------
+    movie, inside, radius_px, settings
+        As :func:`separate` takes them.
+    """
+    side = side_of_squares(radius_px, settings)
+    bins, counted = (movie, inside.ravel()) if side == 1 else binned(movie, inside, side)
+    n_pixels, n_frames = int(counted.sum()), movie.shape[1]
+    most = int(np.ceil(LAYERS * inside.sum() / (np.pi * radius_px**2)))
+
+    def number(eigenvalues: Float64) -> int:
+        return min(noise_floor(eigenvalues, n_pixels, n_frames).n_above, most)
+
+    wanted = number if settings.n_pcs == "auto" else settings.n_pcs
+    return pca(bins, wanted, counted=counted, seed=settings.seed), n_pixels
+
+
+def side_of_squares(radius_px: float, settings: PcaicaSettings) -> int:
+    """Return how many pixels a square's side has."""
+    return max(1, int(settings.binning * radius_px))
 
 
 def binned(movie: Any, inside: NDArray[np.bool_], side: int) -> tuple[Any, NDArray[np.bool_]]:
@@ -160,11 +178,44 @@ def binned_images(images: sparse.csr_array, inside: NDArray[np.bool_], side: int
     """
     if side == 1:
         return images
-    counts, width = _counts(inside, side), inside.shape[1]
-    row, column = np.divmod(images.indices, width)
-    at = row // side * counts.shape[1] + column // side
+    counts = _counts(inside, side)
+    at = square_of(images.indices, inside.shape[1], side)
     data = images.data / np.sqrt(np.maximum(counts.ravel()[at], 1))
     return sparse.csr_array((data, at, images.indptr), shape=(images.shape[0], counts.size))
+
+
+def square_of(pixels: NDArray[np.integer[Any]], width: int, side: int) -> NDArray[np.int64]:
+    """Return the numbers of the squares that pixels are in.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        Numbers of pixels.
+    width : int
+        Of the image (px).
+    side : int
+        Of a square (px).
+    """
+    row, column = np.divmod(pixels.astype(np.int64), width)
+    return np.asarray(row // side * -(-width // side) + column // side)
+
+
+def squares(inside: NDArray[np.bool_], noise: Float32, side: int) -> sparse.csr_array:
+    """Return what :func:`binned` does to a movie in its own units, ``(n_bins, n_pixels)`` float32.
+
+    Parameters
+    ----------
+    inside : numpy.ndarray
+        ``(height, width)`` bool, the pixels that count.
+    noise : numpy.ndarray
+        ``(n_pixels,)`` in the movie's units.
+    side : int
+        Of a square (px).
+    """
+    counts, pixels = _counts(inside, side).ravel(), np.flatnonzero(inside)
+    at = square_of(pixels, inside.shape[1], side)
+    weights = np.where(2 * counts[at] >= side**2, 1 / (noise[pixels] * np.sqrt(counts[at])), 0).astype(np.float32)
+    return sparse.csr_array((weights, (at, pixels)), shape=(counts.size, inside.size))
 
 
 def mixture(principal: PrincipalComponents, settings: IndependentSettings) -> tuple[Any, float]:

@@ -32,6 +32,7 @@ class IndependentSettings(CandidateSettings):
     )
     term_tol: float = Field(5e-6, gt=0.0, description="change of the components that stand out at which rounds end")
     max_iter: int = Field(1000, ge=1, description="rounds at most")
+    seed: int = Field(0, ge=0, description="of what components start from; the run's where it is not given")
     segment_smoothing: float = Field(
         0.3,
         ge=0.0,

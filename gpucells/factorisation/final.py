@@ -239,12 +239,7 @@ def order_cells(components: Components, settings: TraceSettings) -> Components:
     light = np.sqrt(np.asarray(whitened.multiply(whitened).sum(axis=1)).ravel())
     peak = components.traces.max(axis=1, initial=0) - np.median(components.traces, axis=1)
     order = np.argsort(-light * peak, kind="stable")
-    ordered = replace(
-        components,
-        footprints=sparse.csr_array(components.footprints[order]),
-        traces=components.traces[order],
-        quality={name: column[order] for name, column in components.quality.items()},
-    )
+    ordered = components.selected(order)
     if settings.n_cells == "auto" or len(order) <= settings.n_cells:
         return ordered
     return ordered.refused(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,49 @@ class Rejected:
 
 
 @dataclass(frozen=True)
+class Filters:
+    """What a cell's trace is gathered with, where a method tells it: ``weights`` on ``squares`` of pixels.
+
+    Parameters
+    ----------
+    weights : numpy.ndarray
+        ``(n_cells, n)`` float32: those of cell ``k`` go with the squares from ``first[k]`` on; any 0 may be beyond the
+        last square.
+    first : numpy.ndarray
+        ``(n_cells,)`` where the squares of a cell's tile begin.
+    squares : scipy.sparse.csr_array
+        ``(n_squares, n_pixels)`` float32 weights of pixels in the movie's units.
+    """
+
+    weights: Float32
+    first: NDArray[np.int64]
+    squares: sparse.csr_array
+
+    def selected(self, which: NDArray[Any]) -> Filters:
+        """Return those of some cells, by number or as bool."""
+        return Filters(self.weights[which], self.first[which], self.squares)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Filters]) -> Filters:
+        """Put the filters of several tiles together, whose squares are on the pixels of the same image."""
+        width = max(part.weights.shape[1] for part in parts)
+        starts = np.cumsum([0, *(part.squares.shape[0] for part in parts)])
+        return cls(
+            np.concatenate([np.pad(p.weights, ((0, 0), (0, width - p.weights.shape[1]))) for p in parts]),
+            np.concatenate([part.first + start for part, start in zip(parts, starts[:-1], strict=True)]),
+            sparse.csr_array(sparse.vstack([part.squares for part in parts])),
+        )
+
+    def products(self, seen: Float32) -> Float32:
+        """Multiply the weights with what squares have of frames, ``(n_squares, n_frames)``: ``(n_cells, n_frames)``."""
+        result = np.zeros((len(self.weights), seen.shape[1]), np.float32)
+        for first in np.unique(self.first):
+            cells, some = self.first == first, seen[first : first + self.weights.shape[1]]
+            result[cells] = self.weights[cells, : len(some)] @ some
+        return result
+
+
+@dataclass(frozen=True)
 class Components:
     """Footprints, traces and background of one tile, at the rate of the solver.
 
@@ -75,6 +119,8 @@ class Components:
     background_images, background_traces : numpy.ndarray, optional
         ``(n_background, n_pixels)`` in units of the noise and ``(n_background, n_frames)``, where a method's background
         is of low rank instead of a field.
+    filters : Filters, optional
+        Of the cells, where the final traces are what those gather of the movie.
     """
 
     footprints: sparse.csr_array
@@ -89,6 +135,17 @@ class Components:
     nodes: NDArray[np.int64] | None = None
     background_images: Float32 | None = None
     background_traces: Float32 | None = None
+    filters: Filters | None = None
+
+    def selected(self, which: NDArray[Any]) -> Components:
+        """Return the same with some of the cells, by number or as bool."""
+        return dataclasses.replace(
+            self,
+            footprints=sparse.csr_array(self.footprints[which]),
+            traces=self.traces[which],
+            quality={name: column[which] for name, column in self.quality.items()},
+            filters=None if self.filters is None else self.filters.selected(which),
+        )
 
     def refused(self, which: NDArray[np.bool_], reason: str) -> Components:
         """Return the same with some of the cells among the rejected, for one reason."""
@@ -97,13 +154,7 @@ class Components:
             sparse.csr_array(self.footprints[gone]), self.traces[gone], (reason,) * len(gone),
             {name: column[gone] for name, column in self.quality.items()},
         )  # fmt: skip
-        return dataclasses.replace(
-            self,
-            footprints=sparse.csr_array(self.footprints[stay]),
-            traces=self.traces[stay],
-            quality={name: column[stay] for name, column in self.quality.items()},
-            rejected=Rejected.joined([self.rejected, late]),
-        )
+        return dataclasses.replace(self.selected(stay), rejected=Rejected.joined([self.rejected, late]))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from gpucells.model.components import Components, Rejected
+from gpucells.model.components import Components, Filters, Rejected
 from gpucells.postprocess.join_backgrounds import join_backgrounds
 from gpucells.tiles.given_footprints import of_tile
 from gpucells.tiles.grid import Tile, core_weights
@@ -128,7 +128,23 @@ def _join_found(
             {name: _gather([part.rejected.quality[name] for part in parts], tried) for name in names},
         ),
         warnings=tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
+        filters=_join_filters(tiles, parts, found, image_shape, single),
     )  # fmt: skip
+
+
+def _join_filters(
+    tiles: list[Tile], parts: list[Components], found: list[_Cells], image_shape: tuple[int, int],
+    single: NDArray[np.int64],
+) -> Filters | None:  # fmt: skip
+    """Put together the filters of the cells that stay, where the method has some."""
+    filters = [part.filters for part in parts if part.filters is not None]
+    if len(filters) < len(parts):
+        return None
+    on_image = [
+        replace(some.selected(cells.kept), squares=_moved(tile, some.squares, image_shape))
+        for tile, some, cells in zip(tiles, filters, found, strict=True)
+    ]
+    return Filters.joined(on_image).selected(single)
 
 
 def _join_held(
@@ -174,12 +190,8 @@ def _gather(arrays: list[Float32], cells: list[_Cells]) -> Float32:
 
 def _of_core(tile: Tile, footprints: sparse.csr_array, image_shape: tuple[int, int], margin_px: float) -> _Cells:
     """Move a tile's footprints to the image; say how deep each centroid lies in the core, and which are the tile's."""
-    rows, columns = np.divmod(footprints.indices, tile.shape[1])
-    rows, columns = rows + tile.rows.start, columns + tile.columns.start
-    moved = sparse.csr_array(
-        (footprints.data, (rows * image_shape[1] + columns).astype(np.int32), footprints.indptr),
-        shape=(footprints.shape[0], image_shape[0] * image_shape[1]),
-    )
+    moved = _moved(tile, footprints, image_shape)
+    rows, columns = np.divmod(moved.indices, image_shape[1])
     cells = np.repeat(np.arange(footprints.shape[0]), np.diff(footprints.indptr))
     mass = np.maximum(np.bincount(cells, footprints.data, footprints.shape[0]), 1e-12)
     depth = np.full(footprints.shape[0], np.inf)
@@ -194,6 +206,14 @@ def _of_core(tile: Tile, footprints: sparse.csr_array, image_shape: tuple[int, i
         )
         depth = np.minimum(depth, inner)
     return _Cells(moved, depth, depth >= -margin_px)
+
+
+def _moved(tile: Tile, images: sparse.csr_array, image_shape: tuple[int, int]) -> sparse.csr_array:
+    """Move a tile's sparse images to the image."""
+    rows, columns = np.divmod(images.indices, tile.shape[1])
+    pixels = (rows + tile.rows.start) * image_shape[1] + columns + tile.columns.start
+    shape = (images.shape[0], image_shape[0] * image_shape[1])
+    return sparse.csr_array((images.data, pixels.astype(np.int32), images.indptr), shape=shape)
 
 
 def _singles(footprints: sparse.csr_array, depth: NDArray[np.float64], owner: NDArray[np.int64]) -> NDArray[np.int64]:

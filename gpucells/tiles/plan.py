@@ -263,6 +263,8 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
     """
     chosen = find_method(method)
     settings = chosen.settings(run.preset, dict(values))
+    if hasattr(settings, "seed"):
+        settings = chosen.settings(run.preset, {"seed": run.seed} | values)
     devices = choose_devices(run.device)
     if len(devices) > 1:
         require_safe_threads()

@@ -170,10 +170,4 @@ def _of_neighbourhood(part: Components, tile: Tile, margin_px: float) -> Compone
         tuple(reason for reason, keep in zip(part.rejected.reasons, told, strict=True) if keep),
         {name: column[told] for name, column in part.rejected.quality.items()},
     )
-    return replace(
-        part,
-        footprints=sparse.csr_array(part.footprints[kept]),
-        traces=part.traces[kept],
-        quality={name: column[kept] for name, column in part.quality.items()},
-        rejected=rejected,
-    )
+    return replace(part.selected(kept), rejected=rejected)

@@ -15,7 +15,6 @@ from gpucells.methods.registry import FinalUpdates
 from gpucells.model.components import Components, FinalCells
 from gpucells.ops.difference_noise import difference_noise
 from gpucells.ops.frame_products import project
-from gpucells.preprocess.noise_units import scaled
 
 Float32 = NDArray[np.float32]
 
@@ -27,15 +26,15 @@ def final_updates(
     components: Components, noise: Float32, image_shape: tuple[int, int], radius_px: float, settings: PcaicaSettings,
     hold: bool,
 ) -> FinalUpdates:  # fmt: skip
-    """Return the passes that the settings ask for.
+    """Return the passes that the settings ask for; footprints that are held have no filters, and are solved.
 
     Parameters
     ----------
     components, noise, image_shape, radius_px, settings, hold
         As :class:`gpucells.factorisation.final.FinalUpdates` takes them.
     """
-    if settings.traces == "filters":
-        return FilterTraces(components, noise, settings)
+    if components.filters is not None:
+        return FilterTraces(components, settings)
     return RegressionTraces(components, noise, image_shape, radius_px, settings, hold)
 
 
@@ -49,54 +48,41 @@ class RegressionTraces(final.FinalUpdates):
 
 
 class FilterTraces:
-    """What each footprint gathers of the movie, less each frame's mean: the traces of CellSort's segments.
+    """What unmixing filters gather of the movie, less what they gather of its constant light.
+
+    A filter sees no frame's mean: it is made of principal components, which have none.
 
     Parameters
     ----------
     components : Components
-        Of the whole image.
-    noise : numpy.ndarray
-        ``(n_pixels,)`` of single frames, in the movie's units; infinite where a pixel does not count.
+        Of the whole image, with filters.
     settings : PcaicaSettings
         Of the run.
     """
 
     n_passes = 1
 
-    def __init__(self, components: Components, noise: Float32, settings: PcaicaSettings) -> None:
-        self._components, self._settings = components, settings
-        self._weight = np.where(np.isfinite(noise), 1 / np.where(np.isfinite(noise), noise, 1), 0).astype(np.float32)
-        whitened = scaled(components.footprints, self._weight)
-        square = whitened.multiply(whitened).sum(axis=1)
-        energy = np.maximum(np.asarray(square, np.float64).ravel(), 1e-12)
-        self._share = (
-            np.asarray(whitened.sum(axis=1), np.float64).ravel() / energy
-        )  # of the frame's mean that a cell gathers
-        self._rows = scaled(whitened, self._weight)
-        self._rows.data = (self._rows.data / np.repeat(energy, np.diff(self._rows.indptr))).astype(np.float32)
-        n_counted = max(1, int((self._weight > 0).sum()))
-        self._mean = (self._weight / n_counted)[None].astype(np.float32)
-        self._products = np.empty((0, 0), np.float32)
+    def __init__(self, components: Components, settings: PcaicaSettings) -> None:
+        assert components.filters is not None
+        self._components, self._settings, self._filters = components, settings, components.filters
+        self._light = self._filters.squares @ components.baseline
+        self._traces = np.empty((0, 0), np.float32)
 
     def begin(self, number: int) -> None:
         """Make room for the traces."""
-        n_cells, n_frames = self._components.traces.shape
-        self._products = np.empty((n_cells + 1, n_frames), np.float32)
+        self._traces = np.empty(self._components.traces.shape, np.float32)
 
     def see(self, some: slice, frames: Any) -> None:
         """Take frames ``some`` of the movie, ``(n, height, width)`` in its own type."""
-        self._products[:, some] = project(frames, self._rows, self._mean)
+        seen = project(frames, self._filters.squares) - self._light[:, None]
+        self._traces[:, some] = self._filters.products(seen.astype(np.float32))
 
     def end(self) -> None:
-        """Take constant light and the frames' means off."""
-        baseline = self._components.baseline
-        constant = np.concatenate([self._rows @ baseline, self._mean @ baseline])
-        self._products -= constant[:, None].astype(np.float32)
-        self._products[:-1] -= (self._share[:, None] * self._products[-1]).astype(np.float32)
+        """Have nothing left to solve."""
 
     def result(self) -> FinalCells:
         """Return cells, traces and events, in the units that are asked for."""
-        traces, baseline = np.ascontiguousarray(self._products[:-1]), self._components.baseline[None]
+        traces, baseline = self._traces, self._components.baseline[None]
         events = find_events(traces)
         found = FinalCells(
             self._components, traces, None, events, baseline.astype(np.float32), np.ones((1, traces.shape[1]), "f4"),

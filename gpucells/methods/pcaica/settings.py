@@ -22,7 +22,8 @@ class PcaicaSettings(IndependentSettings, RingSettings):
         False, description="one analysis of the whole image, however large, instead of one a tile"
     )
     traces: Literal["regression", "filters"] = Field(
-        "regression", description="traces by least squares on a background; or what a footprint gathers, as CellSort's"
+        "regression",
+        description="traces by least squares on a background; or what unmixing filters gather of the movie",
     )
     output_units: Literal["fl", "std", "2norm", "var"] = Field(
         "fl", description="traces in the movie's units at the brightest pixel; or divided by deviation, norm, variance"

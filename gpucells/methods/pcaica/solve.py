@@ -10,22 +10,63 @@ Paper: Mukamel, Nimmerjahn & Schnitzer 2009, Neuron 63:747. ``docs/methods/pcaic
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
-from gpucells.candidates.independent import Independent, separate
+from gpucells.candidates.independent import Independent, principal_components, separate, side_of_squares
 from gpucells.candidates.segment import segment
 from gpucells.factorisation.search import ReadAgain, Stage
 from gpucells.factorisation.settle import conclude
 from gpucells.factorisation.state import State
+from gpucells.methods.pcaica.filters import Sources
 from gpucells.methods.pcaica.settings import PcaicaSettings
+from gpucells.model.components import Components
 from gpucells.preprocess.noise_units import scaled
 
 
-def find(state: State, report: Stage, read_again: ReadAgain, start: sparse.csr_array | None) -> sparse.csr_array:
-    """Find the cells of a tile, as :func:`gpucells.factorisation.settle.conclude` asks.
+def solve(
+    movie: Any, inside: NDArray[np.bool_], radius_px: float, settings: PcaicaSettings, report: Stage,
+    start: sparse.csr_array | None = None, hold: bool = False, read_again: ReadAgain = None,
+) -> Components:  # fmt: skip
+    """Find the cells of a tile.
+
+    Parameters
+    ----------
+    movie, inside, radius_px, settings, report, start, hold, read_again
+        As :func:`gpucells.factorisation.settle.conclude` takes them.
+
+    Returns
+    -------
+    Components
+        Traces at least squares; with filters where the settings want them, and footprints are not held.
+    """
+    sources: list[Sources] = []
+
+    def find(
+        state: State, report: Stage, read_again: ReadAgain, start: sparse.csr_array | None
+    ) -> sparse.csr_array:  # fmt: skip
+        units = state.units
+        seen = None  # before the movie is used up
+        if settings.traces == "filters":
+            seen, _ = principal_components(units.movie, units.inside, radius_px, settings)
+        parts = analyse(state, report, read_again, start)
+        segments = segment(parts.images, units.inside, units.noise, radius_px, settings)
+        if seen is not None:
+            side = side_of_squares(radius_px, settings)
+            sources.append(Sources.of(parts, segments, seen, units.inside, units.noise, radius_px, side))
+        report("find cells", segments[0].shape[0], 0, "cells")
+        return segments[0]
+
+    found = conclude(find, movie, inside, radius_px, settings, report, start, hold, read_again)
+    return replace(found, filters=sources[0].filters_of(found.footprints)) if sources else found
+
+
+def analyse(state: State, report: Stage, read_again: ReadAgain, start: sparse.csr_array | None) -> Independent:
+    """Separate a tile's movie into independent components.
 
     Parameters
     ----------
@@ -37,27 +78,6 @@ def find(state: State, report: Stage, read_again: ReadAgain, start: sparse.csr_a
         Writes the movie once more.
     start : scipy.sparse.csr_array, optional
         ``(n_cells, n_pixels)`` footprints to start from.
-
-    Returns
-    -------
-    scipy.sparse.csr_array
-        ``(n_cells, n_pixels)`` with maximum 1.
-    """
-    settings, units = state.settings, state.units
-    assert isinstance(settings, PcaicaSettings)
-    parts = analyse(state, report, read_again, start)
-    footprints, _ = segment(parts.images, units.inside, units.noise, state.radius_px, settings)
-    report("find cells", footprints.shape[0], 0, "cells")
-    return footprints
-
-
-def analyse(state: State, report: Stage, read_again: ReadAgain, start: sparse.csr_array | None) -> Independent:
-    """Separate a tile's movie into independent components.
-
-    Parameters
-    ----------
-    state, report, read_again, start
-        As :func:`find` takes them.
     """
     settings, units = state.settings, state.units
     assert isinstance(settings, PcaicaSettings)
@@ -68,6 +88,3 @@ def analyse(state: State, report: Stage, read_again: ReadAgain, start: sparse.cs
     if read_again is not None:
         state.read_again(read_again)
     return parts
-
-
-solve = partial(conclude, find)
