@@ -72,7 +72,7 @@ def separate(
     """
     principal, n_pixels = principal_components(movie, inside, radius_px, settings)
     n_pcs, n_frames, seed = len(principal.singular_values), movie.shape[1], settings.seed
-    side = side_of_squares(radius_px, settings)
+    side = settings.side_of_squares(radius_px)
     n_ics = n_pcs if settings.n_ics == "auto" else min(settings.n_ics, n_pcs)
     mixed, n_effective = mixture(principal, settings)
     first = None if start is None else starting_rows(principal, binned_images(start, inside, side), n_ics, seed)
@@ -91,7 +91,7 @@ def separate(
 
 
 def principal_components(
-    movie: Any, inside: NDArray[np.bool_], radius_px: float, settings: PcaicaSettings
+    movie: Any, inside: NDArray[np.bool_], radius_px: float, settings: IndependentSettings
 ) -> tuple[PrincipalComponents, int]:
     """Find the principal components of a movie's squares, and say how many of those count.
 
@@ -100,7 +100,7 @@ def principal_components(
     movie, inside, radius_px, settings
         As :func:`separate` takes them.
     """
-    side = side_of_squares(radius_px, settings)
+    side = settings.side_of_squares(radius_px)
     bins, counted = (movie, inside.ravel()) if side == 1 else binned(movie, inside, side)
     n_pixels, n_frames = int(counted.sum()), movie.shape[1]
     most = int(np.ceil(LAYERS * inside.sum() / (np.pi * radius_px**2)))
@@ -110,11 +110,6 @@ def principal_components(
 
     wanted = number if settings.n_pcs == "auto" else settings.n_pcs
     return pca(bins, wanted, counted=counted, seed=settings.seed), n_pixels
-
-
-def side_of_squares(radius_px: float, settings: PcaicaSettings) -> int:
-    """Return how many pixels a square's side has."""
-    return max(1, int(settings.binning * radius_px))
 
 
 def binned(movie: Any, inside: NDArray[np.bool_], side: int) -> tuple[Any, NDArray[np.bool_]]:

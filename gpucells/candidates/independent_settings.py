@@ -47,3 +47,7 @@ class IndependentSettings(CandidateSettings):
     segment_share: float = Field(
         0.3, ge=0.0, le=1.0, description="share of a component's maximum that a second segment of its image needs"
     )
+
+    def side_of_squares(self, radius_px: float) -> int:
+        """Return how many pixels a square's side has, for a cell radius (px)."""
+        return max(1, int(self.binning * radius_px))

@@ -14,7 +14,7 @@ Float32 = NDArray[np.float32]
 
 FALSE = 0.1  # pixels of one image that noise may bring above the threshold
 FAINT, NOISES = 0.1, 2.0  # share of a segment's maximum, and noises, that its pixels have at least
-AT_ONCE_BYTES = 2**25  # of images
+AT_ONCE_BYTES = 2**23  # of images; their labels and orders take eight times that
 
 
 def segment(

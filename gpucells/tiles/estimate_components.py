@@ -148,7 +148,13 @@ def estimate_components(
         progress(Event(STAGE + ": " + stage, done, total, unit))
 
     working, summary = ingest(
-        movie, plan.tiles, plan.factor, lambda done, total: tell("read", done, total, "frames"), "cpu", plan.block_bytes
+        movie,
+        plan.tiles,
+        plan.factor,
+        lambda done, total: tell("read", done, total, "frames"),
+        "cpu",
+        plan.block_bytes,
+        plan.on_disk,
     )
     seen: list[_Seen] = []
     with working:

@@ -160,5 +160,6 @@ def _read(movie: Movie, method: str, run: RunSettings, values: dict[str, Any], c
             lambda done, total: clock.tell("read movie", done, total, "frames"),
             plan.devices[0],
             plan.block_bytes,
+            plan.on_disk,
         )
     return Reading(movie, movie, summary.lost, plan, working, summary)

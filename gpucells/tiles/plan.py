@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,8 @@ class Plan:
         Memory of a GPU that a tile may take, of the smallest where there are several; None where the run is on the CPU.
     warnings : tuple of str
         What the estimates warned of.
+    on_disk : bool
+        Whether the averaged movie, of which the whole image is the one tile, is in a scratch file.
     """
 
     movie: Movie
@@ -81,6 +84,7 @@ class Plan:
     budget_bytes: int
     device_room: Room | None
     warnings: tuple[str, ...]
+    on_disk: bool = False
 
     @property
     def block_bytes(self) -> int:
@@ -133,7 +137,8 @@ class Plan:
         averaged = movie.n_frames // self.factor
         largest = max(tile.n_pixels for tile in self.tiles)
         passes = "two passes at most" if isinstance(self.method.model, FieldModel) else "three passes at most"
-        cut = "whole image" if len(self.tiles) == 1 else f"{len(self.tiles)} tiles, halo included"
+        whole = "whole image, in a scratch file" if self.on_disk else "whole image"
+        cut = whole if len(self.tiles) == 1 else f"{len(self.tiles)} tiles, halo included"
         return [
             f"movie       {movie.source}: {size}, {movie.dtype}, {movie.n_bytes:,} bytes",
             f"method      {self.method.title} on {self.device}",
@@ -278,8 +283,9 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
         n_bytes = min(device_budget_bytes(device, run.device_memory_bytes) for device in devices)
         device_room = Room(n_bytes, DEVICE_BYTES_PER_SAMPLE, "--device-memory", DEVICE_BYTES_PER_PIXEL)
     rooms = [Room(max(budget - RESERVED_BYTES, budget // 4)), *filter(None, [device_room])]
+    on_disk = False
     if getattr(settings, "whole_field", False):
-        tiles = whole_field(image_shape, movie.n_frames // factor, *rooms)
+        tiles, on_disk = _whole_field(settings, radius, image_shape, movie.n_frames // factor, rooms)
     else:
         tiles = plan_tiles(image_shape, movie.n_frames // factor, _halo_px(radius), *rooms, n_devices=len(devices))
     return Plan(
@@ -295,7 +301,19 @@ def make_plan(movie: Movie, method: str, run: RunSettings, values: dict[str, obj
         budget,
         device_room,
         first.warnings,
+        on_disk,
     )
+
+
+def _whole_field(
+    settings: Any, radius_px: float, image_shape: tuple[int, int], n_frames: int, rooms: list[Room]
+) -> tuple[list[Tile], bool]:
+    """Return the one tile, and whether its movie is in a scratch file: on the CPU, where the memory is too small."""
+    host, *devices = rooms
+    on_disk = not devices and host.needed_bytes(image_shape[0] * image_shape[1], n_frames) > host.n_bytes
+    if on_disk:
+        rooms = [replace(host, bytes_per_sample=settings.bytes_per_sample_on_disk(radius_px))]
+    return whole_field(image_shape, n_frames, *rooms), on_disk
 
 
 def _halo_px(radius_px: float) -> int:

@@ -1,11 +1,15 @@
 """The movie that the solver sees: averaged in time, one array a tile.
 
 One pass over the source makes it, and the summary images on the way. Several tiles wait in scratch files for their
-turn; the whole image is in memory, and the source is read again where it is needed once more.
+turn; the whole image is in memory, or where it is too large mapped from a scratch file, and the source is read again
+where it is needed once more.
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -77,11 +81,19 @@ class WorkingMovie:
         Where frames are averaged, and the whole image is kept if it is the one tile; a GPU must be the current one.
     block_bytes : int, optional
         Size (float32) of a block of frames that may not be exceeded.
+    on_disk : bool
+        Map the whole image, if it is the one tile, from a scratch file: on the CPU.
+
+    Raises
+    ------
+    ResultFileError
+        The scratch folder has no room for that.
     """
 
     def __init__(
-        self, movie: Movie, tiles: list[Tile], factor: int, device: str = "cpu", block_bytes: int | None = None
-    ) -> None:
+        self, movie: Movie, tiles: list[Tile], factor: int, device: str = "cpu", block_bytes: int | None = None,
+        on_disk: bool = False,
+    ) -> None:  # fmt: skip
         self.device = device
         self.block_frames = frames_per_block(movie, factor, most_bytes=block_bytes) // factor * factor or factor
         self.tiles, self.n_frames, self.factor = tiles, movie.n_frames // factor, factor
@@ -89,10 +101,11 @@ class WorkingMovie:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._array: Any = None
         self._lengths: list[int] = []  # averaged frames of each block in the scratch files
-        if len(tiles) == 1:
-            self._array = self._room((*tiles[0].shape, self.n_frames))
-        else:
+        if len(tiles) > 1 or on_disk:
             self._folder = tempfile.TemporaryDirectory(prefix="gpucells-", ignore_cleanup_errors=True)
+        if len(tiles) == 1:
+            shape = (*tiles[0].shape, self.n_frames)
+            self._array = self._mapped(shape) if on_disk else self._room(shape)
 
     def _room(self, shape: tuple[int, ...]) -> Any:
         """Return memory for the whole image: the device's, the host's where that has none (tiles are then split)."""
@@ -103,6 +116,23 @@ class WorkingMovie:
                 raise
         free_pools(self.device)
         return np.empty(shape, np.float32)
+
+    def _mapped(self, shape: tuple[int, ...]) -> Any:
+        """Return a scratch file as an array; all its room is taken now, as what is full later ends the process."""
+        needed = 4 * int(np.prod(shape, dtype=np.int64))
+        try:
+            if shutil.disk_usage(self._path(0).parent).free < needed:
+                self.close()
+                raise _no_room(needed, os.strerror(errno.ENOSPC))
+            with self._path(0).open("wb") as file:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, needed)
+                else:
+                    file.truncate(needed)
+            return np.memmap(self._path(0), np.float32, "r+", shape=shape).view(np.ndarray)
+        except OSError as error:
+            self.close()
+            raise _no_room(needed, error.strerror) from error
 
     def __enter__(self) -> WorkingMovie:
         return self
@@ -155,11 +185,7 @@ class WorkingMovie:
                 with self._path(index).open("ab") as file:
                     file.write(np.ascontiguousarray(image[tile.rows, tile.columns]).data)
         except OSError as error:
-            needed = 4 * self.n_frames * sum(tile.n_pixels for tile in self.tiles)
-            raise ResultFileError(
-                f"cannot write scratch files of {needed:,} bytes to {tempfile.gettempdir()}: {error.strerror}",
-                "set TMPDIR to a folder with more room, or give more memory (--memory) so that none are needed",
-            ) from error
+            raise _no_room(4 * self.n_frames * sum(tile.n_pixels for tile in self.tiles), error.strerror) from error
 
     def take(self, tile: Tile, device: str = "cpu") -> Any:
         """Return a tile's movie, to be overwritten.
@@ -197,7 +223,7 @@ class WorkingMovie:
         """
         index = next((i for i, tile in enumerate(self.tiles) if tile.holds(box)), None)
         assert index is not None, f"rows {box.rows} and columns {box.columns} are in none of the tiles"
-        if self._folder is not None:
+        if len(self.tiles) > 1:
             self._read_file(index, box, result)
         elif self._array is not None:
             rows, columns = box.within(self.tiles[index])
@@ -210,7 +236,7 @@ class WorkingMovie:
 
     def release(self, tile: Tile) -> None:
         """Forget one of the tiles: it will not be read again."""
-        if self._folder is None:
+        if len(self.tiles) == 1:
             self._array = None
         else:
             self._path(self.tiles.index(tile)).unlink()
@@ -236,6 +262,13 @@ class WorkingMovie:
                 start += 4 * n * self.tiles[index].n_pixels
 
 
+def _no_room(needed: int, reason: str | None) -> ResultFileError:
+    return ResultFileError(
+        f"cannot write scratch files of {needed:,} bytes to {tempfile.gettempdir()}: {reason}",
+        "set TMPDIR to a folder with more room, or give more memory (--memory) so that none are needed",
+    )
+
+
 def ingest(
     movie: Movie,
     tiles: list[Tile],
@@ -243,6 +276,7 @@ def ingest(
     report: Callable[[float, float], None],
     device: str = "cpu",
     block_bytes: int | None = None,
+    on_disk: bool = False,
 ) -> tuple[WorkingMovie, Summary]:
     """Read the movie once: average it in time, tile by tile, and summarise it.
 
@@ -260,6 +294,8 @@ def ingest(
         Where frames are averaged; a GPU must be the current one.
     block_bytes : int, optional
         Size (float32) of a block of frames that may not be exceeded.
+    on_disk : bool
+        Whether the whole image, if it is the one tile, is mapped from a scratch file.
 
     Returns
     -------
@@ -271,8 +307,10 @@ def ingest(
     ------
     InputError
         No pixel varies and is finite in every frame, although none is lost.
+    ResultFileError
+        The scratch folder has no room.
     """
-    working = WorkingMovie(movie, tiles, factor, device, block_bytes)
+    working = WorkingMovie(movie, tiles, factor, device, block_bytes, on_disk)
     try:
         return working, _read_once(movie, working, report)
     except BaseException:

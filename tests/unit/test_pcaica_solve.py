@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +15,7 @@ from scipy import sparse
 import gpucells
 from gpucells.candidates.independent import binned, binned_images, mixture, separate, starting_rows
 from gpucells.candidates.segment import segment
-from gpucells.errors import DeviceMemoryError, SettingsError
+from gpucells.errors import DeviceMemoryError, ResultFileError, SettingsError
 from gpucells.methods.pcaica.final import find_events, in_units
 from gpucells.methods.pcaica.settings import PcaicaSettings
 from gpucells.model.cells import Cells
@@ -188,3 +192,43 @@ def test_units_divide_all_that_is_a_trace(simulated: Any, units: str) -> None:
         np.testing.assert_allclose(getattr(scaled, name)[some], wanted, rtol=1e-4, atol=1e-5)
     with pytest.raises(KeyError):
         in_units(type("Final", (), {"traces": before})(), "furlong")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("traces", ["regression", "filters"])
+def test_a_whole_field_larger_than_the_memory_is_mapped_from_a_file(
+    traces: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    movie = gpucells.simulate_movie("one_photon", shape=(700, 128, 160), n_cells=8, cell_diameter_px=8.0, seed=3).movie
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    runs, peaks, files = [], [], []
+    for memory_bytes in (None, 240_000_000):
+
+        def look(event: Any) -> None:
+            files.extend(path.stat().st_size for path in tmp_path.glob("gpucells-*/*"))
+
+        tracemalloc.start()
+        runs.append(
+            gpucells.extract_cells(
+                movie, preset="one_photon", memory_bytes=memory_bytes, progress=look,
+                settings={"whole_field": True, "traces": traces, "downsample_time_by": 1}, **CHOSEN,
+            )
+        )  # fmt: skip
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert bool(files) == (memory_bytes is not None)
+    assert set(files) == {4 * movie.size}
+    assert not list(tmp_path.iterdir())
+    assert peaks[1] < peaks[0] - 3.5 * movie.size  # the movie itself is not in memory
+    np.testing.assert_array_equal(runs[0].footprints.toarray(), runs[1].footprints.toarray())
+    np.testing.assert_allclose(runs[0].traces, runs[1].traces, rtol=1e-4, atol=1e-2)  # of blocks of frames
+
+
+def test_a_full_disk_is_said_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    movie = np.random.default_rng(0).normal(100, 5, (400, 128, 128)).astype(np.float32)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))  # type: ignore[attr-defined]
+    with pytest.raises(ResultFileError, match="scratch files of 26,214,400 bytes"):
+        gpucells.extract_cells(
+            movie, settings={"whole_field": True, "downsample_time_by": 1}, memory_bytes=100_000_000, **CHOSEN
+        )
+    assert not list(tmp_path.iterdir())

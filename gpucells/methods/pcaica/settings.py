@@ -14,6 +14,8 @@ from gpucells.errors import SettingsError
 from gpucells.factorisation.settings import RingSettings
 from gpucells.settings import Preset
 
+SMALL = 1.0  # byte a pixel and frame for all that is small beside the movie: what tiles are planned with
+
 
 class PcaicaSettings(IndependentSettings, RingSettings):
     """Settings of PCA-ICA; lengths are in units of the cell radius unless their name says otherwise."""
@@ -38,6 +40,17 @@ class PcaicaSettings(IndependentSettings, RingSettings):
         if self.algorithm == "picard" and self.contrast != "tanh":
             raise SettingsError(f"algorithm = 'picard' with contrast = {self.contrast!r}", "it goes with tanh")
         return self
+
+    def bytes_per_sample_on_disk(self, radius_px: float) -> float:
+        """Return what is in memory for each pixel and frame where the movie itself is in a file.
+
+        Parameters
+        ----------
+        radius_px : float
+            Cell radius (px).
+        """
+        side = self.side_of_squares(radius_px)
+        return SMALL + (0 if side == 1 else 8 / side**2)  # float32 squares, and once more as they are centred
 
     @classmethod
     def for_preset(cls, preset: Preset, values: dict[str, Any]) -> Self:

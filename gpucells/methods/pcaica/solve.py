@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from gpucells.candidates.independent import Independent, principal_components, separate, side_of_squares
+from gpucells.candidates.independent import Independent, principal_components, separate
 from gpucells.candidates.segment import segment
 from gpucells.factorisation.search import ReadAgain, Stage
 from gpucells.factorisation.settle import conclude
@@ -56,7 +56,7 @@ def solve(
         parts = analyse(state, report, read_again, start)
         segments = segment(parts.images, units.inside, units.noise, radius_px, settings)
         if seen is not None:
-            side = side_of_squares(radius_px, settings)
+            side = settings.side_of_squares(radius_px)
             sources.append(Sources.of(parts, segments, seen, units.inside, units.noise, radius_px, side))
         report("find cells", segments[0].shape[0], 0, "cells")
         return segments[0]
