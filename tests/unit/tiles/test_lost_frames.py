@@ -94,7 +94,9 @@ def test_nothing_is_left_behind_where_too_many_are_lost(samples, as_movie, scrat
     monkeypatch.setattr(
         module,
         "make_plan",
-        lambda *_: SimpleNamespace(tiles=halves, factor=1, devices=("cpu",), block_bytes=None, warnings=()),
+        lambda *_: SimpleNamespace(
+            tiles=halves, factor=1, devices=("cpu",), block_bytes=None, warnings=(), on_disk=False
+        ),
     )
     with pytest.raises(InputError, match="30 of 43"):
         read_movie(as_movie(movie), "extract", RunSettings.from_values({}), {}, StageClock(silent, "cpu"))
