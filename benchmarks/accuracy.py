@@ -187,13 +187,7 @@ def _line(movie: str, tool: str, row: dict[str, Any]) -> str:
 
 
 def _keep(output: Path, results: dict[str, dict[str, Any]], peers: dict[str, Any]) -> None:
-    about = {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "gpucells": gpucells.__version__,
-        "settings": "preset alone",
-        "python": platform.python_version(),
-        "machine": f"{_processor()}, {os.cpu_count()} cores",
-    }
+    about = machine_and_date()
     methods = json.loads(output.read_text())["methods"] if output.exists() else {}
     methods |= {method: about | {"movies": movies} for method, movies in results.items()}
     methods = {name: methods[name] for name in sorted(methods, key=[*METHOD_NAMES, *methods].index)}
@@ -205,6 +199,17 @@ def _keep(output: Path, results: dict[str, dict[str, Any]], peers: dict[str, Any
         for method, kept in methods.items()
     )
     output.with_suffix(".md").write_text(f"# Accuracy\n\n{facts}\n\n{table}\n\nOther tools: {peers['conditions']}\n")
+
+
+def machine_and_date() -> dict[str, str]:
+    """Return what figures were measured with."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "gpucells": gpucells.__version__,
+        "settings": "preset alone",
+        "python": platform.python_version(),
+        "machine": f"{_processor()}, {os.cpu_count()} cores",
+    }
 
 
 def _processor() -> str:
