@@ -24,10 +24,13 @@ NOISE = np.linspace(1, 3, 32 * 32, dtype=np.float32)
 CHOSEN: dict[str, Any] = {"method": "pcaica", "cell_diameter_px": 8.0}
 
 
-def planted(traces: np.ndarray) -> tuple[np.ndarray, sparse.csr_array]:
+def planted(traces: np.ndarray, centres: Any = ((8, 9), (23, 22), (22, 8))) -> tuple[np.ndarray, sparse.csr_array]:
     """Cells of a movie in units of its noise, ``(n_pixels, n_frames)``; and their footprints."""
-    centres = [(8, 9), (23, 22), (22, 8)][: len(traces)]
-    cells = np.stack([gaussian(SHAPE, centre) for centre in centres]).reshape(len(traces), -1).astype(np.float32)
+    cells = (
+        np.stack([gaussian(SHAPE, centre) for centre in centres[: len(traces)]])
+        .reshape(len(traces), -1)
+        .astype(np.float32)
+    )
     noise = np.random.default_rng(1).normal(size=(cells.shape[1], traces.shape[1]))
     return (cells.T @ traces / NOISE[:, None] + noise).astype(np.float32), sparse.csr_array(cells)
 
@@ -74,14 +77,15 @@ def test_a_filter_gives_its_components_trace(binning: float) -> None:
 def test_cells_of_one_component_share_its_filter() -> None:
     traces = rare(2)
     traces[1] = 0.8 * traces[0]
-    movie, cells = planted(traces)
+    movie, cells = planted(traces, [(15, 10), (15, 21)])  # so near that their surroundings meet
     made, _ = sources(movie)
     filters = made.filters_of(cells)
     assert made.component.tolist() == [0, 0]
     lit = filters.weights != 0
     assert lit.any(axis=1).all()
-    assert not (lit[0] & lit[1]).any()
     seen = np.asarray(filters.squares @ np.stack([*cells.toarray(), np.ones(cells.shape[1])]).T, np.float32)
+    assert not (lit[0] & (seen[:, 1] > seen[:, 0])).any()
+    assert not (lit[1] & (seen[:, 0] > seen[:, 1])).any()
     np.testing.assert_allclose(filters.products(seen), [[1, 0, 0], [0, 1, 0]], atol=0.02)
     alone = made.filters_of(sparse.csr_array(cells[[0]]))
     assert (alone.weights != 0).mean() > 0.9

@@ -71,6 +71,8 @@ def test_figures_of_the_page_are_those_kept(page: str, repository: Path) -> None
     for row in (row for row in kept if row.get("n_pcs") != "auto" and "traces" not in row):
         line = next(line for line in page.splitlines() if line.startswith(f"| {row['preset']}, {row['mu']} |"))
         assert f"| {row['f1']:.3f}, {row['trace_r_median']:.3f} | {row['cpu_s']:.1f} |" in line
+        filters = next(r for r in kept if "traces" in r and (r["preset"], r["mu"]) == (row["preset"], row["mu"]))
+        assert line.endswith(f"| {filters['f1']:.3f}, {filters['trace_r_median']:.3f} |")
 
 
 def test_links_lead_somewhere(page: str, repository: Path) -> None:
