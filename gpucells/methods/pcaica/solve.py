@@ -45,6 +45,7 @@ def solve(
         Traces at least squares; with filters where the settings want them, and footprints are not held.
     """
     sources: list[Sources] = []
+    warnings: list[str] = []
 
     def find(
         state: State, report: Stage, read_again: ReadAgain, start: sparse.csr_array | None
@@ -54,6 +55,7 @@ def solve(
         if settings.traces == "filters":
             seen, _ = principal_components(units.movie, units.inside, radius_px, settings)
         parts = analyse(state, report, read_again, start)
+        warnings.extend(_fewer_than_asked(parts, settings, units.movie.shape[1]))
         segments = segment(parts.images, units.inside, units.noise, radius_px, settings)
         if seen is not None:
             side = settings.side_of_squares(radius_px)
@@ -62,7 +64,19 @@ def solve(
         return segments[0]
 
     found = conclude(find, movie, inside, radius_px, settings, report, start, hold, read_again)
+    found = replace(found, warnings=(*found.warnings, *warnings))
     return replace(found, filters=sources[0].filters_of(found.footprints)) if sources else found
+
+
+def _fewer_than_asked(parts: Independent, settings: PcaicaSettings, n_frames: int) -> list[str]:
+    """Say where a movie has not as many components as were asked for."""
+    n_pcs = len(parts.principal.singular_values)
+    if settings.n_pcs == "auto" or n_pcs >= settings.n_pcs:
+        return []
+    return [
+        f"n_pcs = {settings.n_pcs}, but there are no more than {n_pcs} principal components of {n_frames} averaged "
+        "frames: downsample_time_by makes more of them"
+    ]
 
 
 def analyse(state: State, report: Stage, read_again: ReadAgain, start: sparse.csr_array | None) -> Independent:
