@@ -74,8 +74,10 @@ def _fewer_than_asked(parts: Independent, settings: PcaicaSettings, n_frames: in
     if settings.n_pcs == "auto" or n_pcs >= settings.n_pcs:
         return []
     return [
-        f"n_pcs = {settings.n_pcs}, but there are no more than {n_pcs} principal components of {n_frames} averaged "
-        "frames: downsample_time_by makes more of them"
+        (
+            f"n_pcs = {settings.n_pcs}, but there are no more than {n_pcs} principal components of {n_frames} averaged "
+            "frames: downsample_time_by makes more of them"
+        )
     ]
 
 
