@@ -12,12 +12,14 @@ import argparse
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-PAGES = (HERE.parent / "README.md", HERE / "README.md")
+METHODS = HERE.parent / "docs" / "methods"
+PAGES = (HERE.parent / "README.md", HERE / "README.md", METHODS / "pcaica.md", METHODS / "cellmax.md")
 TABLE = re.compile(r"(<!-- table (?P<name>\w+) -->\n)(?P<text>.*?)(<!-- end -->)", re.DOTALL)
 NOT_MEASURED = "not measured: no card was at hand"
 MOVIES = {
@@ -155,7 +157,42 @@ def _in_short(row: dict[str, Any] | None) -> str:
     return f"{_three(scores['f1'])}, {_three(scores['trace_r_all'])}, {row['cpu_s']:.1f}"
 
 
+def in_full(method: str) -> str:
+    """Every score of one method on the simulated movies."""
+    lines = ["| movie | found / truth | P | R | F1 | footprint cosine | r | r all | CPU s |", "|---|" + "---|" * 8]
+    for movie, row in measured_methods()[method].items():
+        scores = row["accepted"]
+        if "f1" not in scores:
+            continue
+        keys = ("precision", "recall", "f1", "footprint_cosine", "trace_r_median", "trace_r_all")
+        figures = " | ".join(f"{scores[key]:.3f}" for key in keys)
+        lines.append(f"| {movie} | {scores['found']}/{scores['truth']} | {figures} | {row['cpu_s']:.1f} |")
+    return "\n".join(lines)
+
+
+def starts(method: str) -> str:
+    """What a method reaches from scratch and from PCA-ICA's cells, and the CPU seconds of both."""
+    rows = [row for row in json.loads((RESULTS / "starts.json").read_text())["rows"] if row["method"] == method]
+    head = "| movie | F1 from scratch, started | r | r all | CPU s from scratch | started | PCA-ICA |"
+    lines = [head, "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        pairs = [
+            f"{row['scratch'][key]:.3f}, {row['started'][key]:.3f}" for key in ("f1", "trace_r_median", "trace_r_all")
+        ]
+        lines.append(f"| {row['movie']} | {' | '.join(pairs)} | {_times(row)} |")
+    total = {key: sum(row[key] for row in rows) for key in ("scratch_cpu_s", "started_cpu_s", "start_cpu_s")}
+    return "\n".join([*lines, f"| all |  |  |  | {_times(total)} |"])
+
+
+def _times(row: dict[str, float]) -> str:
+    return " | ".join(f"{row[key]:.1f}" for key in ("scratch_cpu_s", "started_cpu_s", "start_cpu_s"))
+
+
 TABLES = {
+    "accuracy_pcaica": partial(in_full, "pcaica"),
+    "accuracy_cellmax": partial(in_full, "cellmax"),
+    "starts_extract": partial(starts, "extract"),
+    "starts_cellmax": partial(starts, "cellmax"),
     "accuracy": accuracy,
     "accuracy_cnmf": accuracy_cnmf,
     "accuracy_cnmfe": accuracy_cnmfe,
