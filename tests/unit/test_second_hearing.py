@@ -47,7 +47,7 @@ def test_only_weakness_is_heard_again() -> None:
     assert not is_weak(verdict("", "too small"))
 
 
-def planted(light: float = 8.0) -> tuple[Any, Any]:
+def planted(light: float = 25.0) -> tuple[Any, Any]:
     """Cells in noise; the first one on light that bends between two nodes and goes both ways."""
     rng = np.random.default_rng(1)
     cells = footprints(SHAPE, CENTRES)

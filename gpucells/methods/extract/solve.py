@@ -112,7 +112,8 @@ def solve(
         if round_:
             _solve_gain(state)
         _refine_once(state, strictness_of(round_, settings.max_iter))
-        if start is not None and round_ == 0 and settings.search_after_init:  # refined, they leave less of themselves
+        if start is not None and round_ == 0 < settings.max_iter - 1 and settings.search_after_init:
+            # Refined, they leave less of themselves; what is found has a round to be judged in.
             state.append(_find(state, report, read_again))
         report("refine", round_ + 1, settings.max_iter, "rounds")
     if coarse is not None and state.nodes.n_nodes:
