@@ -150,6 +150,14 @@ class FinalUpdates:
         self._problem = problem
         self._fit_model()
 
+    def _behind(self, pixels: NDArray[np.integer[Any]]) -> tuple[sparse.csr_array, Float32]:
+        """Return the whole background at some pixels, in units of their noise: images, and traces at every frame."""
+        images, traces = sparse.csr_array(self._images), self._field
+        if self._ring is not None:
+            images = sparse.csr_array(sparse.vstack([images, self._ring.spread]))
+            traces = np.concatenate([traces, self._light])
+        return sparse.csr_array(images[:, pixels], dtype=np.float32), np.ascontiguousarray(traces, np.float32)
+
     def _fit_model(self) -> None:
         """Deconvolve the traces as they are now."""
         self._model = deconvolved(self._traces, self._settings, final=True)

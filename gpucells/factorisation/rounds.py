@@ -23,10 +23,18 @@ from gpucells.candidates.judge import VANISHED, strictness_of
 from gpucells.factorisation.judgement import judge_cells, refused
 from gpucells.factorisation.search import ReadAgain, Stage
 from gpucells.factorisation.settings import FactorisationSettings
-from gpucells.factorisation.settle import FIRST, NEXT, drop_and_merge, fit_background, hold_footprints, last_word
+from gpucells.factorisation.settle import (
+    FIRST,
+    NEXT,
+    drop_and_merge,
+    fit_background,
+    hold_footprints,
+    last_word,
+    search_twice,
+)
 from gpucells.factorisation.spatial import regressors, update_footprints
 from gpucells.factorisation.state import State
-from gpucells.factorisation.temporal import LeastSquares, deconvolved
+from gpucells.factorisation.temporal import deconvolved
 from gpucells.model.components import Components
 from gpucells.ops.support_products import support_products
 from gpucells.preprocess.noise_units import to_noise_units
@@ -82,7 +90,8 @@ def solve(
         return hold_footprints(movie, inside, radius_px, settings, report, start)
     state = State.of(to_noise_units(movie, inside, settings.baseline_quantile), radius_px, settings)
     if start is None:
-        _find(state, find, settings, report, read_again)
+        searches = min(EARLY, settings.searches)
+        search_twice(state, lambda number: find(state, number, report, read_again), searches, all_known=False)
     else:
         state.begin_with(start)
     rounds = settings.max_iter
@@ -97,29 +106,6 @@ def solve(
             state.append(find(state, EARLY + round_, report, read_again))
         report("refine", round_ + 1, rounds, "rounds")
     return last_word(state)
-
-
-def _find(state: State, find: Find, settings: FactorisationSettings, report: Stage, read_again: ReadAgain) -> None:
-    """Find cells, and find them again if the background turns out to be more than what was taken off before."""
-    known = len(state.field)
-    _search(state, find, settings.searches, report, read_again)
-    if settings.n_background != "auto" or state.footprints.shape[0] == 0:
-        return
-    fit_background(state, FIRST, all_known=False)
-    if len(state.field) > known:
-        _search(state, find, settings.searches, report, read_again)
-
-
-def _search(state: State, find: Find, searches: int, report: Stage, read_again: ReadAgain) -> None:
-    """Find cells in the movie, and in what those leave of it.
-
-    The background stays as it is meanwhile: found anew, it would take the light of cells that are not found yet.
-    """
-    state.begin_with(state.footprints[:0])
-    for number in range(min(EARLY, searches)):
-        if number:
-            state.traces, _ = LeastSquares.of_cells(state).solve(state.traces, state.field[:0], 0.0, FIRST)
-        state.append(find(state, number, report, read_again))
 
 
 def _fit_footprints(state: State, settings: FactorisationSettings) -> None:

@@ -127,6 +127,41 @@ def fit_background(state: State, n_sweeps: int, all_known: bool = True) -> None:
     state.update_ring()
 
 
+def search_twice(state: State, look: Callable[[int], sparse.csr_array], searches: int, all_known: bool = True) -> None:
+    """Find cells, and find them again if the background turns out to be more than what was taken off before.
+
+    Parameters
+    ----------
+    state : State
+        Begins without cells, and gets those that are found.
+    look : callable
+        Candidates in what the state leaves of its movie, ``(n_cells, n_pixels)``; takes the number of the search.
+    searches : int
+        In the movie, and in what the cells before leave of it.
+    all_known : bool
+        As :meth:`State.update_background` takes it.
+    """
+    known = len(state.field)
+    _search(state, look, searches)
+    if state.settings.n_background != "auto" or state.footprints.shape[0] == 0:
+        return
+    fit_background(state, FIRST, all_known)
+    if len(state.field) > known:
+        _search(state, look, searches)
+
+
+def _search(state: State, look: Callable[[int], sparse.csr_array], searches: int) -> None:
+    """Find cells in the movie, and in what those leave of it.
+
+    The background stays as it is meanwhile: found anew, it would take the light of cells that are not found yet.
+    """
+    state.begin_with(state.footprints[:0])
+    for number in range(searches):
+        if number:
+            state.traces, _ = LeastSquares.of_cells(state).solve(state.traces, state.field[:0], 0.0, FIRST)
+        state.append(look(number))
+
+
 def settle(state: State, n_sweeps: int) -> None:
     """Solve traces on top of the background, without a bound."""
     state.traces, _ = LeastSquares.of_cells(state).solve(state.traces, state.field[:0], -np.inf, n_sweeps)

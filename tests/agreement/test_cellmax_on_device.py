@@ -6,36 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from emulator.stand_in.install import installed
 from reference.planted import footprints, pixel_movie, transients
+from reference.same_cells import MODELLED, require_the_same_cells
 
 import gpucells
-from gpucells.model.cells import Cells
 from gpucells.postprocess.match import match_cells
-from gpucells.tiles import plan
 
 CHOSEN = {"method": "cellmax", "preset": "one_photon", "cell_diameter_px": 6.0, "frame_rate_hz": 10.0}
 SETTINGS = {"downsample_time_by": 1, "min_iter": 2, "max_iter": 4, "event_iter": 3, "probability_iter": 4}
-
-
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch, emulator: None) -> Any:
-    """Let a run choose the stand-in; returns the context manager that installs it."""
-    named = {"cpu": ("cpu",), "cuda:0": ("cuda:0",)}
-    monkeypatch.setattr(plan, "choose_devices", named.__getitem__)
-    return installed
-
-
-def require_the_same_cells(first: Cells, second: Cells, at_least: int) -> None:
-    one, other = first.accepted_only(), second.accepted_only()
-    pairs = match_cells(one, other).pairs
-    assert len(pairs) == one.n_cells == other.n_cells >= at_least
-    for name in ("traces", "denoised"):
-        a, b = getattr(one, name)[pairs[:, 0]], getattr(other, name)[pairs[:, 1]]
-        correlation = [np.corrcoef(*both)[0, 1] for both in zip(a, b, strict=True)]
-        assert min(correlation) > 0.99, name
-    a, b = one.footprints[pairs[:, 0]].toarray(), other.footprints[pairs[:, 1]].toarray()
-    assert ((a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min() > 0.98
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +37,7 @@ def test_every_choice_runs_there_and_finds_the_cpus_cells(stand_in: Any, small: 
         found = gpucells.extract_cells(movie, device="cuda:0", **chosen)
         assert cupy.machine.counts["launches"] > 20
     assert found.provenance.device.startswith("cuda:0")
-    require_the_same_cells(wanted, found, at_least=2)
+    require_the_same_cells(wanted, found, at_least=2, names=MODELLED)
 
 
 def test_given_footprints_are_held_there(stand_in: Any, small: Any) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from emulator.stand_in.install import installed
 from reference.planted import footprints, pixel_movie, transients
+from reference.same_cells import MODELLED, require_the_same_cells
 
 import gpucells
 from gpucells.errors import DeviceMemoryError
@@ -31,29 +31,9 @@ def on_cpu(movie: np.ndarray) -> Cells:
     return gpucells.extract_cells(movie, settings=SETTINGS, **CHOSEN)
 
 
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch, emulator: None) -> Any:
-    """Let a run choose the stand-in; returns the context manager that installs it."""
-    named = {"cpu": ("cpu",), "cuda:0": ("cuda:0",)}
-    monkeypatch.setattr(plan, "choose_devices", named.__getitem__)
-    return installed
-
-
 def on_device(movie: np.ndarray, device: str = "cuda:0", **run: Any) -> Cells:
     settings = SETTINGS | run.pop("settings", {})
     return gpucells.extract_cells(movie, settings=settings, device=device, **CHOSEN, **run)
-
-
-def require_the_same_cells(first: Cells, second: Cells, at_least: int = 4) -> None:
-    one, other = first.accepted_only(), second.accepted_only()
-    pairs = match_cells(one, other).pairs
-    assert len(pairs) == one.n_cells == other.n_cells >= at_least
-    for name in ("traces", "denoised"):
-        a, b = getattr(one, name)[pairs[:, 0]], getattr(other, name)[pairs[:, 1]]
-        correlation = [np.corrcoef(*both)[0, 1] for both in zip(a, b, strict=True)]
-        assert min(correlation) > 0.99, name
-    a, b = one.footprints[pairs[:, 0]].toarray(), other.footprints[pairs[:, 1]].toarray()
-    assert ((a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min() > 0.98
 
 
 def require_the_same_light(first: Cells, second: Cells, noise: float) -> None:
@@ -70,7 +50,7 @@ def test_a_movie_that_fits(stand_in: Any, movie: np.ndarray, on_cpu: Cells) -> N
         assert cupy.machine.counts["launches"] > 100
     assert found.provenance.device.startswith("cuda:0")
     assert not found.provenance.warnings
-    require_the_same_cells(on_cpu, found)
+    require_the_same_cells(on_cpu, found, names=MODELLED)
     require_the_same_light(on_cpu, found, 0.05)
 
 
@@ -82,7 +62,7 @@ def test_a_movie_that_needs_tiles(stand_in: Any, movie: np.ndarray, on_cpu: Cell
         assert cupy.machine.gpus[0].peak_bytes <= limit
     assert "refine, tile 2 of 2" in told
     assert not found.provenance.warnings
-    require_the_same_cells(on_cpu, found)
+    require_the_same_cells(on_cpu, found, names=MODELLED)
     require_the_same_light(on_cpu, found, 0.5)
 
 
@@ -94,7 +74,7 @@ def test_a_tile_that_is_too_large_is_solved_in_halves(
         found = on_device(movie)
     (warning,) = found.provenance.warnings
     assert "ran out of memory at a tile of 30 x 56 pixels" in warning
-    require_the_same_cells(on_cpu, found)
+    require_the_same_cells(on_cpu, found, names=MODELLED)
 
 
 def test_a_device_that_is_too_small_says_so(stand_in: Any, movie: np.ndarray) -> None:
@@ -124,7 +104,7 @@ def test_every_choice_runs_there_and_finds_the_cpus_cells(stand_in: Any, small: 
     wanted = gpucells.extract_cells(movie, device="cpu", **chosen)
     with stand_in(vram_bytes=64 << 20):
         found = gpucells.extract_cells(movie, device="cuda:0", **chosen)
-    require_the_same_cells(wanted, found, at_least=1 if "downsample_time_by" in settings else 2)
+    require_the_same_cells(wanted, found, at_least=1 if "downsample_time_by" in settings else 2, names=MODELLED)
     require_the_same_light(wanted, found, 0.05)
 
 

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from emulator.stand_in.install import installed
 from reference.planted import footprints, pixel_movie, transients
+from reference.same_cells import MODELLED, require_the_same_cells
 
 import gpucells
 from gpucells.model.cells import Cells
 from gpucells.postprocess.match import match_cells
-from gpucells.tiles import plan
 
 SHAPE = (70, 32, 56)
 CHOSEN = {"method": "cnmfe", "preset": "one_photon", "cell_diameter_px": 6.0, "frame_rate_hz": 10.0}
@@ -31,29 +30,9 @@ def on_cpu(movie: np.ndarray) -> Cells:
     return gpucells.extract_cells(movie, settings=SETTINGS, **CHOSEN)
 
 
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch, emulator: None) -> Any:
-    """Let a run choose the stand-in; returns the context manager that installs it."""
-    named = {"cpu": ("cpu",), "cuda:0": ("cuda:0",)}
-    monkeypatch.setattr(plan, "choose_devices", named.__getitem__)
-    return installed
-
-
 def on_device(movie: np.ndarray, **run: Any) -> Cells:
     settings = SETTINGS | run.pop("settings", {})
     return gpucells.extract_cells(movie, settings=settings, device="cuda:0", **CHOSEN, **run)
-
-
-def require_the_same_cells(first: Cells, second: Cells, at_least: int) -> None:
-    one, other = first.accepted_only(), second.accepted_only()
-    pairs = match_cells(one, other).pairs
-    assert len(pairs) == one.n_cells == other.n_cells >= at_least
-    for name in ("traces", "denoised"):
-        a, b = getattr(one, name)[pairs[:, 0]], getattr(other, name)[pairs[:, 1]]
-        correlation = [np.corrcoef(*both)[0, 1] for both in zip(a, b, strict=True)]
-        assert min(correlation) > 0.99, name
-    a, b = one.footprints[pairs[:, 0]].toarray(), other.footprints[pairs[:, 1]].toarray()
-    assert ((a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min() > 0.98
 
 
 def test_a_movie_that_fits(stand_in: Any, movie: np.ndarray, on_cpu: Cells) -> None:
@@ -62,7 +41,7 @@ def test_a_movie_that_fits(stand_in: Any, movie: np.ndarray, on_cpu: Cells) -> N
         assert cupy.machine.counts["launches"] > 100
     assert found.provenance.device.startswith("cuda:0")
     assert not found.provenance.warnings
-    require_the_same_cells(on_cpu, found, at_least=4)
+    require_the_same_cells(on_cpu, found, at_least=4, names=MODELLED)
 
 
 def test_a_movie_that_needs_tiles(stand_in: Any, movie: np.ndarray, on_cpu: Cells) -> None:
@@ -96,7 +75,7 @@ def test_every_choice_runs_there_and_finds_the_cpus_cells(stand_in: Any, small: 
     with stand_in(vram_bytes=64 << 20):
         found = gpucells.extract_cells(movie, device="cuda:0", **chosen)
     # There is no background, so that two components of it take the light of cells.
-    require_the_same_cells(wanted, found, at_least=1 if settings.get("n_background") else 2)
+    require_the_same_cells(wanted, found, at_least=1 if settings.get("n_background") else 2, names=MODELLED)
 
 
 def test_given_footprints_are_held_there(stand_in: Any, small: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from emulator.stand_in.install import installed
+from reference.same_cells import require_the_same_cells
 
 import gpucells
 from gpucells.errors import DeviceMemoryError
@@ -29,23 +29,6 @@ def movie() -> np.ndarray:
 @pytest.fixture(scope="module")
 def on_cpu(movie: np.ndarray) -> Cells:
     return gpucells.extract_cells(movie, settings=SETTINGS, **CHOSEN)
-
-
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch, emulator: None) -> Any:
-    """Let a run choose the stand-in; returns the context manager that installs it."""
-    monkeypatch.setattr(plan, "choose_devices", lambda name: tuple(f"cuda:{k}" for k in name[5:].split(",")))
-    return installed
-
-
-def require_the_same_cells(first: Cells, second: Cells) -> None:
-    one, other = first.accepted_only(), second.accepted_only()
-    pairs = match_cells(one, other).pairs
-    assert len(pairs) == one.n_cells == other.n_cells > 3
-    correlation = [np.corrcoef(one.traces[i], other.traces[j])[0, 1] for i, j in pairs]
-    assert min(correlation) > 0.99
-    a, b = one.footprints[pairs[:, 0]].toarray(), other.footprints[pairs[:, 1]].toarray()
-    assert ((a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min() > 0.98
 
 
 def on_device(movie: np.ndarray, device: str = "cuda:0", **run: Any) -> Cells:

@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from emulator.stand_in.install import installed
+from reference.same_cells import require_the_same_cells
 
 import gpucells
-from gpucells.model.cells import Cells
 from gpucells.postprocess.match import match_cells
-from gpucells.tiles import plan
 
 CHOSEN: dict[str, Any] = {"method": "pcaica", "cell_diameter_px": 6.0}
 
@@ -20,23 +18,6 @@ CHOSEN: dict[str, Any] = {"method": "pcaica", "cell_diameter_px": 6.0}
 def movie() -> np.ndarray:
     kinds = {"n_cells": 6, "cell_diameter_px": 6.0, "snr": 8.0, "frame_rate_hz": 10.0}
     return gpucells.simulate_movie("two_photon", shape=(120, 32, 56), seed=8, **kinds).movie
-
-
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch, emulator: None) -> Any:
-    """Let a run choose the stand-in; returns the context manager that installs it."""
-    monkeypatch.setattr(plan, "choose_devices", {"cpu": ("cpu",), "cuda:0": ("cuda:0",)}.__getitem__)
-    return installed
-
-
-def require_the_same_cells(first: Cells, second: Cells) -> None:
-    one, other = first.accepted_only(), second.accepted_only()
-    pairs = match_cells(one, other).pairs
-    assert len(pairs) == one.n_cells == other.n_cells >= 4
-    correlation = [np.corrcoef(one.traces[i], other.traces[j])[0, 1] for i, j in pairs]
-    assert min(correlation) > 0.99
-    a, b = one.footprints[pairs[:, 0]].toarray(), other.footprints[pairs[:, 1]].toarray()
-    assert ((a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min() > 0.98
 
 
 @pytest.mark.parametrize("settings", [

@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from emulator.stand_in.install import installed
 from reference.planted import footprints, pixel_movie, transients
 
 import gpucells
-from gpucells.tiles import plan
 
 SHAPE, N_FRAMES = (24, 28), 80
 CELLS = footprints(SHAPE, [(7, 7), (8, 12), (17, 13)])
@@ -23,13 +21,6 @@ def movie() -> np.ndarray:
     still = pixel_movie(rng, CELLS, transients(rng, 3, N_FRAMES, 20)) + np.float32(60)
     drift = np.linspace(0, 6, N_FRAMES, dtype=np.float32) * np.linspace(0.5, 1.5, len(still), dtype=np.float32)[:, None]
     return (still + drift).T.reshape(N_FRAMES, *SHAPE)
-
-
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch, emulator: None) -> Any:
-    """Let a run choose the stand-in; returns the context manager that installs it."""
-    monkeypatch.setattr(plan, "choose_devices", {"cpu": ("cpu",), "cuda:0": ("cuda:0",)}.__getitem__)
-    return installed
 
 
 @pytest.mark.parametrize("kind", KINDS)

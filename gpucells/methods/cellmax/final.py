@@ -52,8 +52,8 @@ class FinalUpdates(final.FinalUpdates):
             super().see(some, frames)
             return
         counts = whiten_frames(frames, self._components.baseline, self._noise, self._covered)
-        background = np.concatenate([self._field[:, some], self._light[:, some]])
-        subtract_components(counts, self._behind, background, out=counts)
+        images, courses = self._background
+        subtract_components(counts, images, courses[:, some], out=counts)
         count_photons(counts, self._unit, self._em)
         start = np.ones((self._both.shape[0], counts.shape[1]), np.float32)
         solved = photon_traces(counts, self._both, start, self._em.probability_iter)
@@ -82,9 +82,7 @@ class FinalUpdates(final.FinalUpdates):
         self._covered = np.unique(whitened.indices).astype(np.int64)
         unit = unit_of_counts(self._noise, self._inside, self._em) * (self._weight > 0)
         smooth = smooth_images(self._inside, self._radius_px, unit, self._em.background_spacing)
-        spread = [] if self._ring is None else [self._ring.spread]
-        behind = sparse.csc_array(sparse.vstack([sparse.csr_array(self._images), *spread]))
-        self._behind = sparse.csr_array(behind[:, self._covered])
+        self._background = self._behind(self._covered)
         both = sparse.csc_array(sparse.vstack([scaled(whitened, unit.astype(np.float32)), smooth]))
         self._both, self._unit = sparse.csr_array(both[:, self._covered]), unit[self._covered].astype(np.float32)
         self._probability = np.zeros((len(self._traces), self._n_frames), np.float32)

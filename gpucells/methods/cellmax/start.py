@@ -14,9 +14,8 @@ from gpucells.candidates.independent_settings import IndependentSettings
 from gpucells.candidates.segment import segment
 from gpucells.candidates.settings import CandidateSettings
 from gpucells.factorisation.search import ReadAgain, Stage, search_residual
-from gpucells.factorisation.settle import FIRST, fit_background
+from gpucells.factorisation.settle import FIRST, fit_background, search_twice
 from gpucells.factorisation.state import State
-from gpucells.factorisation.temporal import LeastSquares
 from gpucells.methods.cellmax.settings import CellmaxSettings
 from gpucells.preprocess.noise_units import scaled
 
@@ -52,23 +51,10 @@ def start_from(
         spacing, width = settings.grid_spacing * state.radius_px, settings.grid_width * state.radius_px
         state.begin_with(hexagonal_grid(state.image_shape, spacing, width))
     else:
-        _search(state, settings.searches, report, read_again)
-        known = len(state.field)
-        if settings.n_background == "auto" and state.footprints.shape[0]:
-            fit_background(state, FIRST)
-            if len(state.field) > known:  # the background was more than what was taken off before
-                _search(state, settings.searches, report, read_again)
+        search_twice(state, lambda number: search_residual(state, report, read_again), settings.searches)
     inside = state.units.inside.ravel().astype(np.float32)
     seen = scaled(state.footprints, inside).max(axis=1).toarray().ravel() > 0 if state.footprints.shape[0] else []
     state.keep(np.asarray(seen, bool))
-
-
-def _search(state: State, searches: int, report: Stage, read_again: ReadAgain) -> None:
-    state.begin_with(state.footprints[:0])
-    for number in range(searches):
-        if number:
-            state.traces, _ = LeastSquares.of_cells(state).solve(state.traces, state.field[:0], 0.0, FIRST)
-        state.append(search_residual(state, report, read_again))
 
 
 def _without_skirts(images: sparse.csr_array) -> sparse.csr_array:

@@ -54,12 +54,7 @@ class HeldTraces(FinalUpdates):
         whitened = scaled(self._footprints, self._weight)
         self._covered = np.flatnonzero(np.diff(sparse.csc_array(whitened).indptr))
         self._cells = sparse.csr_array(whitened[:, self._covered])
-        behind, courses = sparse.csr_array(self._images), self._field
-        if self._ring is not None:
-            behind = sparse.vstack([behind, self._ring.spread], format="csr")
-            courses = np.concatenate([courses, self._light])
-        self._behind = sparse.csr_array(behind[:, self._covered], dtype=np.float32)
-        self._courses = np.ascontiguousarray(courses, np.float32)
+        self._background = self._behind(self._covered)
         self._graph = OverlapGraph.of(self._cells)
         self._solved = np.empty_like(self._traces)
 
@@ -69,8 +64,9 @@ class HeldTraces(FinalUpdates):
             super().see(some, frames)
             return
         movie = whiten_frames(frames, self._components.baseline, self._noise, self._covered)
-        if self._behind.shape[0]:
-            subtract_components(movie, self._behind, self._courses[:, some], out=movie)
+        images, courses = self._background
+        if images.shape[0]:
+            subtract_components(movie, images, courses[:, some], out=movie)
         kappa = np.full(len(self._covered), self._kappa, np.float32)
         self._solved[:, some], _ = robust_traces(
             movie, self._cells, kappa, start=np.ascontiguousarray(self._traces[:, some]), lower=-np.inf,
