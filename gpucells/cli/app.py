@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from gpucells import __version__
-from gpucells.cli import compare, demo, estimate, extract, info, report, settings, simulate
+from gpucells.cli import compare, demo, estimate, export, extract, info, report, settings, simulate
 from gpucells.errors import GpucellsError
 
 EXIT_BUG = 1
@@ -38,6 +38,7 @@ app.command("info")(info.info)
 app.command("devices")(info.devices)
 app.command("simulate")(simulate.simulate)
 app.command("compare")(compare.compare)
+app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("demo")(demo.demo)
 

@@ -24,7 +24,7 @@ def info(
 ) -> None:
     """Say what a movie or a file of cells holds, without reading its frames."""
     if len(path) == 1 and _is_cells_file(path[0]):
-        from gpucells.io.cells_file import load_cells
+        from gpucells.io.results import load_cells
 
         facts = _cells_facts(load_cells(path[0]))
     else:

@@ -72,4 +72,5 @@ Overwrite = Annotated[bool, _option("--overwrite", text="replace files that exis
 Report = Annotated[Path | None, _option(text="draw the cells too: a .html page or a .png picture", panel=_RESULT)]
 
 AsJson = Annotated[bool, typer.Option("--json", help="as JSON, for programs")]
-Which = Annotated[Literal["accepted", "all"], typer.Option(help="which cells count, of results on either side")]
+WhichName = Literal["accepted", "all"]
+Which = Annotated[WhichName, typer.Option(help="which cells count, of results on either side")]

@@ -32,7 +32,7 @@ def report(
         check_report_kind(target)
         check_target(target, overwrite)
 
-    from gpucells.io.cells_file import load_cells
+    from gpucells.io.results import load_cells
     from gpucells.io.truth_file import load_truth
 
     draw(load_cells(cells), targets, None if truth is None else load_truth(truth), title)

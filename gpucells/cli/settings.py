@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,14 +11,20 @@ from gpucells.cli import options
 
 
 def settings(
-    method: Annotated[str, typer.Argument(help="published method")] = "extract",
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD|FORMAT", help="published method, or format of export")
+    ] = "extract",
     preset: options.PresetName = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """List a method's settings: name, value of the preset, range, meaning; for --set NAME=VALUE and for TOML files."""
-    from gpucells.methods.registry import find_method
+    """List the settings of a method or format: name, value of the preset, range, meaning; for --set NAME=VALUE."""
+    from gpucells.export.formats import FORMATS
+    from gpucells.methods.registry import METHOD_NAMES, find_method
 
-    chosen = find_method(method).settings(preset or "two_photon", {})
+    if method in FORMATS and method not in METHOD_NAMES:
+        chosen: Any = FORMATS[method].options()()
+    else:
+        chosen = find_method(method).settings(preset or "two_photon", {})
     values = chosen.model_dump()
     if as_json:
         typer.echo(json.dumps(values, indent=2))

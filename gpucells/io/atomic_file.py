@@ -59,7 +59,7 @@ def written_atomically(path: str | os.PathLike[str], overwrite: bool = False) ->
     except GpucellsError:
         raise
     except OSError as error:
-        raise _explained(error, target) from error
+        raise explained(error, target) from error
 
 
 class LateErrors(io.RawIOBase):
@@ -193,7 +193,7 @@ def _link(name: Path, place: Path) -> None:
         os.link(name, place, src_dir_fd=int(name.name), follow_symlinks=True)
 
 
-def _explained(error: OSError, target: Path) -> ResultFileError:
+def explained(error: OSError, target: Path) -> ResultFileError:
     """Say what an operating-system error means for the user (HDF5 puts the number into its text)."""
     text = str(error)
     for number, reason, hint in _REASONS:

@@ -189,7 +189,7 @@ def compare(
 def _loaded(source: Any) -> Any:
     if not isinstance(source, str | Path):
         return source
-    from gpucells.io.cells_file import load_cells
+    from gpucells.io.results import load_cells
     from gpucells.io.truth_file import has_truth, load_truth
 
     return load_truth(source) if has_truth(source) else load_cells(source)

@@ -25,13 +25,29 @@ EDGE = {
     "matplotlib": ("report/",),
     "PIL": ("report/", "io/"),
     "roifile": ("io/",),
+    "xarray": ("io/", "export/"),
+    "ruamel": ("export/",),
+    "sklearn": ("compat/",),
     "contourpy": ("report/",),
     "rich": ("cli/", "progress.py"),
     "tqdm": ("progress.py",),
     "typer": ("cli/",),
 }
 NEVER = {"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "torch", "tensorflow", "pandas", "tests"}
-OPTIONAL = {"cupy", "cupyx", "psutil", "hdf5plugin", "av", "picard", "zarr", "pynwb", "roifile", "tqdm"}
+OPTIONAL = {
+    "cupy",
+    "cupyx",
+    "psutil",
+    "hdf5plugin",
+    "av",
+    "picard",
+    "zarr",
+    "pynwb",
+    "roifile",
+    "tqdm",
+    "xarray",
+    "ruamel",
+}
 
 
 def test_imports_go_downwards() -> None:

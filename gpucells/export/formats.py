@@ -1,0 +1,115 @@
+"""The formats by name, and the one call that writes any of them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpucells.errors import SettingsError
+from gpucells.model.cells import Cells
+from gpucells.progress import ProgressSink, silent
+from gpucells.settings import Settings, nearest
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of file or folder.
+
+    Parameters
+    ----------
+    name : str
+        As typed.
+    title : str
+        What it is, and who reads it.
+    ending : str
+        Of the file's name, such as ``.nwb``; of a folder, what follows the result's own name.
+    folder : bool
+        Whether it is a folder.
+    module : str
+        Has ``Options``, a :class:`gpucells.settings.Settings`, and
+        ``write(cells, path, options, overwrite, progress)``.
+    extra : str
+        Of ``pip install "gpucells[extra]"``; empty where nothing more is needed.
+    """
+
+    name: str
+    title: str
+    ending: str
+    folder: bool
+    module: str
+    extra: str = ""
+
+    def options(self) -> type[Settings]:
+        """Return the class of its options."""
+        found: type[Settings] = importlib.import_module(self.module).Options
+        return found
+
+    def writer(self) -> Callable[..., None]:
+        """Return the function that writes it."""
+        found: Callable[..., None] = importlib.import_module(self.module).write
+        return found
+
+
+FORMATS: dict[str, Format] = {}
+
+
+def _add(*formats: Format) -> None:
+    FORMATS.update({one.name: one for one in formats})
+
+
+_add()
+
+
+def find_format(name: str) -> Format:
+    """Return a format by name.
+
+    Raises
+    ------
+    SettingsError
+        There is none of that name.
+    """
+    if name not in FORMATS:
+        raise SettingsError(f"unknown format {name!r}", nearest(name, FORMATS) or f"one of {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def export_cells(
+    cells: Cells,
+    path: str | os.PathLike[str],
+    to: str,
+    options: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    progress: ProgressSink = silent,
+) -> None:
+    """Write cells as another tool's file or folder, whole or not at all.
+
+    Parameters
+    ----------
+    cells : Cells
+        The result; ``cells.accepted_only()`` where the rejected ones should stay out.
+    path : path-like
+        The file or folder to make.
+    to : str
+        Name of a format, one of :data:`FORMATS`.
+    options : dict, optional
+        The format's own options by name.
+    overwrite : bool
+        Whether an existing file or folder of that kind may be replaced.
+    progress : ProgressSink
+        Told of every block of cells.
+
+    Raises
+    ------
+    SettingsError
+        There is no such format or option, or the result lacks what the format cannot do without.
+    ResultFileError
+        It exists, its folder is missing or cannot be written to, or the disk is full. Nothing is left behind.
+    MissingDependencyError
+        A package that the format needs is not installed.
+    """
+    chosen = find_format(to)
+    chosen.writer()(cells, Path(path), chosen.options().from_values(options or {}), overwrite, progress)
