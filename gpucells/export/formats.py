@@ -7,12 +7,14 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpucells.errors import SettingsError
-from gpucells.model.cells import Cells
 from gpucells.progress import ProgressSink, silent
 from gpucells.settings import Settings, nearest
+
+if TYPE_CHECKING:
+    from gpucells.model.cells import Cells
 
 
 @dataclass(frozen=True)
