@@ -63,7 +63,10 @@ def _add(*formats: Format) -> None:
     FORMATS.update({one.name: one for one in formats})
 
 
-_add()
+_add(
+    Format("extract", "MAT file of EXTRACT's output (7.3)", ".mat", False, "gpucells.export.extract_mat"),
+    Format("ciatah", "MAT file of one of CIAtah's methods", ".mat", False, "gpucells.export.ciatah"),
+)
 
 
 def find_format(name: str) -> Format:

@@ -171,7 +171,7 @@ def header(version: str, more: str = "") -> bytes:
     return f"MATLAB {version} MAT-file, Platform: gpucells, Created on: {now}{more}".encode("ascii").ljust(116)
 
 
-def field_name(name: str, taken: Mapping[str, Any] = {}) -> str:  # noqa: B006  never changed
+def field_name(name: str, taken: Mapping[str, Any] = {}) -> str:
     """Make a name that MATLAB accepts: letters, digits and underscores, a letter first, and not one of ``taken``."""
     plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
     plain = (plain if plain[:1].isalpha() else f"x{plain}")[:NAME_LENGTH]
@@ -201,25 +201,28 @@ def _struct(values: Mapping[str, Any]) -> Struct:
 
 
 def _value(value: Any) -> Value:
+    found: Value
     if isinstance(value, Array):
-        return value
-    if value is None or (isinstance(value, Mapping) and not value):
-        return _array(np.zeros((0, 0)))
-    if isinstance(value, Mapping):
-        return _struct(value)
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, list | tuple):
-        return CellRow(tuple(_value(item) for item in value))
-    if sparse.issparse(value):
+        found = value
+    elif value is None or (isinstance(value, Mapping) and not value):
+        found = _array(np.zeros((0, 0)))
+    elif isinstance(value, Mapping):
+        found = _struct(value)
+    elif isinstance(value, str):
+        found = _text(value)
+    elif isinstance(value, list | tuple):
+        found = CellRow(tuple(_value(item) for item in value))
+    elif sparse.issparse(value):
         matrix = sparse.csc_array(value, dtype=np.float64)
         matrix.sum_duplicates()  # and sorts, as MATLAB needs it
-        return Sparse(matrix)
-    if isinstance(value, bool | np.bool_ | int | float | np.number):
-        return _array(np.asarray(value, None if isinstance(value, bool | np.bool_ | np.number) else np.float64))
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        return _array(value)
-    raise InputError(f"a value of type {type(value).__name__} has no place in a MAT file: {value!r:.80}")
+        found = Sparse(matrix)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        found = _array(np.asarray(value, np.float64))
+    elif isinstance(value, np.ndarray | np.generic | bool):
+        found = _array(np.asarray(value))
+    else:
+        raise InputError(f"a value of type {type(value).__name__} has no place in a MAT file: {value!r:.80}")
+    return found
 
 
 def _array(value: NDArray[Any]) -> Array:

@@ -52,9 +52,9 @@ def write_5(stream: BinaryIO, variables: Struct, tell: Callable[[int], None]) ->
         packer = zlib.compressobj(_FAST)
         size = 0
         for part in _matrix(value, name):
-            size += part.nbytes if isinstance(part, np.ndarray) else len(part)
+            size += len(part)
             stream.write(packer.compress(part))
-            tell(len(part) if isinstance(part, bytes) else part.nbytes)
+            tell(len(part))
         stream.write(packer.flush())
         assert size == 8 + _matrix_bytes(value, name), name
         end = stream.tell()
@@ -135,7 +135,7 @@ def _flags(value: Value) -> bytes:
     return _element(_UINT32, struct.pack("<II", word, most))
 
 
-def _matrix(value: Value, name: str) -> Iterator[bytes | NDArray[Any]]:
+def _matrix(value: Value, name: str) -> Iterator[bytes | memoryview]:
     """Make a matrix element, part by part."""
     shape = _shape(value)
     yield (
@@ -162,12 +162,12 @@ def _matrix(value: Value, name: str) -> Iterator[bytes | NDArray[Any]]:
                 yield _element(kind, part.tobytes())
 
 
-def _numbers(value: Array) -> Iterator[bytes | NDArray[Any]]:
+def _numbers(value: Array) -> Iterator[bytes | memoryview]:
     kind, size = _TYPES[value.dtype.str[1:]], value.nbytes
     if size <= 4:
         yield _element(kind, b"".join(block.tobytes() for block in value.blocks()) if size else b"")
         return
     yield struct.pack("<II", kind, size)
     for block in value.blocks():
-        yield np.ascontiguousarray(block, value.dtype)
+        yield memoryview(np.ascontiguousarray(block, value.dtype)).cast("B")
     yield bytes(-size % 8)

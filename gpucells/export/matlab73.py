@@ -83,9 +83,7 @@ def _write_array(parent: h5py.Group, name: str, value: Array, tell: Callable[[in
     return dataset
 
 
-def _write_cells(
-    parent: h5py.Group, name: str, items: tuple[Value, ...], tell: Callable[[int], None]
-) -> h5py.Dataset:
+def _write_cells(parent: h5py.Group, name: str, items: tuple[Value, ...], tell: Callable[[int], None]) -> h5py.Dataset:
     import h5py
 
     if not items:

@@ -24,9 +24,7 @@ class CiatahNames(NamedTuple):
 
 
 def _names(stem: str, valid: str) -> CiatahNames:
-    return CiatahNames(
-        f"_{stem}Analysis.mat", f"{stem}AnalysisOutput", f"_{stem}AnalysisSorted_{SORTED_BY}.mat", valid
-    )
+    return CiatahNames(f"_{stem}Analysis.mat", f"{stem}AnalysisOutput", f"_{stem}AnalysisSorted_{SORTED_BY}.mat", valid)
 
 
 _PCAICA = CiatahNames("_pcaicaAnalysis.mat", "pcaicaAnalysisOutput", f"_ICdecisions_{SORTED_BY}.mat", "valid")

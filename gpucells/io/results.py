@@ -11,7 +11,10 @@ from gpucells.io.cells_file import load_cells as load_own_cells
 from gpucells.model.cells import Cells
 
 #: Who writes it, and the module that reads it: ``recognises(path) -> bool``, ``read(path) -> Cells``.
-READERS: dict[str, str] = {}
+READERS: dict[str, str] = {
+    "CIAtah": "gpucells.io.ciatah_mat",
+    "EXTRACT": "gpucells.io.extract_mat",
+}
 
 
 def foreign_reader(path: str | os.PathLike[str]) -> str | None:
