@@ -25,6 +25,7 @@ _CLASSES = {
 _CELL, _STRUCT, _SPARSE = 1, 2, 5
 _LOGICAL = 0x0200
 _FIELD = 64  # bytes of a field's name, its zero included
+_PIECE = 1 << 20
 _FAST = 1  # of zlib's levels: footprints are zeros but for a few pixels, traces are noise
 
 
@@ -53,7 +54,8 @@ def write_5(stream: BinaryIO, variables: Struct, tell: Callable[[int], None]) ->
         size = 0
         for part in _matrix(value, name):
             size += len(part)
-            stream.write(packer.compress(part))
+            for cut in range(0, len(part), _PIECE):  # so that what comes out packed is small too
+                stream.write(packer.compress(part[cut : cut + _PIECE]))
             tell(len(part))
         stream.write(packer.flush())
         assert size == 8 + _matrix_bytes(value, name), name
@@ -169,5 +171,5 @@ def _numbers(value: Array) -> Iterator[bytes | memoryview]:
         return
     yield struct.pack("<II", kind, size)
     for block in value.blocks():
-        yield memoryview(np.ascontiguousarray(block, value.dtype)).cast("B")
+        yield np.ascontiguousarray(block, value.dtype).data.cast("B")
     yield bytes(-size % 8)

@@ -21,8 +21,9 @@ _SUMMARY = {"F_per_pixel": "mean", "max_image": "max_above_mean", "summary_image
 
 def recognises(path: Path) -> bool:
     """Say whether a file is a result of EXTRACT."""
-    if not path.is_file() or (version := mat_version(path)) not in ("5", "7.3"):
-        return False
+    version = mat_version(path) if path.is_file() else ""
+    if version in ("", "4"):
+        return version == "4"  # holds no struct and no stack of images; reading says what to do
     try:
         with open_mat(path) as file:
             names = file.names()
