@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gpucells.errors import GpucellsError, ResultFileError
 from gpucells.io.ciatah_names import METHODS, OURS
 from gpucells.io.matlab import MatFile, UnreadableError, is_mat_with, open_mat
-from gpucells.io.matlab_cells import as_settings, read_footprints, read_own, read_traces, rejection
+from gpucells.io.matlab_cells import read_footprints, read_own, read_settings, read_traces, rejection
 from gpucells.model.cells import Cells
 from gpucells.model.provenance import Provenance
 
@@ -98,13 +98,14 @@ def _read(file: MatFile, root: str, method: str, source: str) -> dict[str, Any]:
         if name in values and values[name].shape != values["traces"].shape:
             del values[name]  # of the movie with fewer frames
     accepted = np.ones(n_cells, np.bool_)
+    options = _first(fields, _SETTINGS)
     plain: dict[str, Any] = {
         "f0": np.full(n_cells, np.nan, np.float32),
         "accepted": accepted,
         "rejection": rejection(accepted),
         "method": {theirs: ours for ours, theirs in OURS.items()}.get(method, "cellmax"),
         "provenance": Provenance(source=source),
-        "settings": {} if own else _settings(file, root, fields),
+        "settings": {} if own or options is None else read_settings(file, f"{root}.{options}"),
     }
     return {"footprints": footprints, "image_shape": shape} | values | plain | own
 
@@ -122,15 +123,6 @@ def _scaled(file: MatFile, place: str, n_cells: int, scale: NDArray[np.float32])
 def _is_model(file: MatFile, root: str, fields: list[str], name: str) -> bool:
     """Say whether a trace is the model's: where there is none, gpucells writes the measured one twice."""
     return f"{name}Type" not in fields or file.read(f"{root}.{name}Type") == "model"
-
-
-def _settings(file: MatFile, root: str, fields: list[str]) -> dict[str, Any]:
-    name = _first(fields, _SETTINGS)
-    try:
-        found = as_settings(file.read(f"{root}.{name}")) if name else {}
-    except UnreadableError:  # an object of MATLAB among the options
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _decisions(path: Path, method: str, n_cells: int) -> NDArray[np.bool_] | None:

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from gpucells.errors import GpucellsError, ResultFileError
 from gpucells.io.matlab import MatFile, UnreadableError, mat_version, open_mat
-from gpucells.io.matlab_cells import as_settings, read_footprints, read_own, read_traces, rejection
+from gpucells.io.matlab_cells import read_footprints, read_own, read_settings, read_traces, rejection
 from gpucells.model.cells import Cells
 from gpucells.model.provenance import Provenance
 
@@ -85,7 +85,7 @@ def _read(file: MatFile, root: str, fields: list[str], source: str) -> dict[str,
         "rejection": rejection(accepted),
         "summary_images": {name: image for name, image in pictures.items() if image.shape == shape},
         "method": "extract",
-        "settings": as_settings(file.read(f"{root}config")) if "config" in fields and not own else {},
+        "settings": read_settings(file, f"{root}config") if "config" in fields and not own else {},
         "provenance": Provenance(source=source),
     }
     return plain | own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from gpucells.io.matlab import MatFile, UnreadableError
 from gpucells.model.provenance import Provenance
 
 Float32 = NDArray[np.float32]
+#: Elements of an array among the options that is kept; starting images may be among them.
+LARGEST_SETTING = 100
 
 
 def read_footprints(
@@ -132,12 +135,26 @@ def rejection(accepted: NDArray[np.bool_]) -> tuple[str, ...]:
     return tuple("" if kept else "rejected in the file" for kept in accepted)
 
 
-def as_settings(value: Any) -> Any:
-    """Return a MATLAB value as JSON has it: numbers of one element as numbers, arrays as lists."""
+def read_settings(file: MatFile, place: str) -> dict[str, Any]:
+    """Return a struct of options as JSON has it.
+
+    Numbers of one element become numbers, arrays lists; of a large array its size is kept, and an object of MATLAB is
+    left out.
+    """
+    found: dict[str, Any] = {}
+    for name in file.fields(place):
+        with suppress(UnreadableError):
+            found[name] = _as_json(file.read(f"{place}.{name}"))
+    return found
+
+
+def _as_json(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: as_settings(item) for name, item in value.items()}
+        return {name: _as_json(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [as_settings(item) for item in value]
+        return [_as_json(item) for item in value]
+    if sparse.issparse(value) or (isinstance(value, np.ndarray) and value.size > LARGEST_SETTING):
+        return f"array of size {' x '.join(map(str, value.shape))}"
     if isinstance(value, np.ndarray):
         if value.size == 0:
             return None

@@ -77,7 +77,7 @@ def test_a_struct_of_extract_itself(tmp_path: Path, version: Any, cells_first: b
     output = {
         "spatial_weights": images,
         "temporal_weights": cells.traces if cells_first else cells.traces.T.copy(),
-        "config": {"avg_cell_radius": 6.0, "trace_output_option": "nonneg", "S_init": None},
+        "config": {"avg_cell_radius": 6.0, "trace_output_option": "nonneg", "S_init": images, "x": None},
         "info": {"version": "1.3.0", "max_image": images[..., 0], "cellcheck": {"is_bad": np.array([[0, 0, 1, 0]])}},
     }
     write_mat(tmp_path / "a.mat", {"output": output, "other": 1}, version=version)
@@ -87,8 +87,19 @@ def test_a_struct_of_extract_itself(tmp_path: Path, version: Any, cells_first: b
     assert np.isnan(found.f0).all()
     assert found.accepted.tolist() == [True, True, False, True]
     assert found.rejection[2] == "rejected in the file"
-    assert found.settings == {"avg_cell_radius": 6.0, "trace_output_option": "nonneg", "S_init": None}
+    assert found.settings == {
+        "avg_cell_radius": 6.0,
+        "trace_output_option": "nonneg",
+        "S_init": "array of size 20 x 31 x 4",
+        "x": None,
+    }
     np.testing.assert_array_equal(found.summary_images["max_above_mean"], images[..., 0])
+
+
+def test_as_many_frames_as_cells_is_frames_first(tmp_path: Path) -> None:
+    cells = many_cells(4, n_frames=4, f0=np.full(4, np.nan, np.float32))
+    export_cells(cells, tmp_path / "a.mat", "extract")
+    np.testing.assert_array_equal(gpucells.load_cells(tmp_path / "a.mat").traces, cells.traces)
 
 
 def test_columns_of_pixels_need_an_image_for_their_height(tmp_path: Path) -> None:
