@@ -74,7 +74,21 @@ def ciatah_method(cells: Cells, method: str | None = None) -> str:
 
 
 def write(cells: Cells, path: Path, options: Options, overwrite: bool, progress: ProgressSink) -> None:
-    """Write the file; see :func:`write_ciatah`."""
+    """Write the file; see :func:`write_ciatah`.
+
+    Parameters
+    ----------
+    cells : Cells
+        The result.
+    path : Path
+        The file to make.
+    options : Options
+        See there.
+    overwrite : bool
+        Whether an existing file may be replaced.
+    progress : ProgressSink
+        Told of every block.
+    """
     write_ciatah(cells, path, options, overwrite, progress)
 
 

@@ -34,7 +34,21 @@ class Options(Settings):
 
 
 def write(cells: Cells, path: Path, options: Options, overwrite: bool, progress: ProgressSink) -> None:
-    """Write the file; see :func:`gpucells.export.formats.export_cells`."""
+    """Write the file; see :func:`gpucells.export.formats.export_cells`.
+
+    Parameters
+    ----------
+    cells : Cells
+        The result.
+    path : Path
+        The file to make.
+    options : Options
+        See there.
+    overwrite : bool
+        Whether an existing file may be replaced.
+    progress : ProgressSink
+        Told of every block.
+    """
     info = extract_info(cells)
     known = np.isfinite(cells.f0).any()
     config = settings_struct(cells) if cells.method == "extract" else {}

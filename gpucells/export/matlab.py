@@ -147,7 +147,15 @@ def write_mat(
 def write_mat_to(
     stream: BinaryIO, variables: Mapping[str, Any], version: Version = "auto", progress: ProgressSink = silent
 ) -> None:
-    """Write variables to an open, empty file; see :func:`write_mat`."""
+    """Write variables to an open file.
+
+    Parameters
+    ----------
+    stream : file
+        Empty; of :func:`gpucells.io.atomic_file.written_atomically`.
+    variables, version, progress
+        As of :func:`write_mat`.
+    """
     from gpucells.export.matlab5 import total_bytes, write_5
     from gpucells.export.matlab73 import write_73
 

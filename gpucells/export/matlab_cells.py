@@ -74,6 +74,15 @@ def traces(cells: Cells, kind: Kind = "traces", frames_first: bool = False) -> A
 
     Of cells that the model has no trace of, ``denoised`` is as measured, and ``spikes`` are 0: MATLAB's tools do not
     expect rows of NaN.
+
+    Parameters
+    ----------
+    cells : Cells
+        The result.
+    kind : {"traces", "denoised", "spikes"}
+        Which, of those it has.
+    frames_first : bool
+        Whether frames are the rows.
     """
     source: Float32 = getattr(cells, kind)
     scale = baselines(cells)[:, None]

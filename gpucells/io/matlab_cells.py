@@ -72,6 +72,17 @@ def _pictures(file: MatFile, place: str, n_axes: int, cells_first: bool) -> Iter
 def read_traces(file: MatFile, place: str, n_cells: int, frames_first: bool = False) -> Float32:
     """Read traces; which axis is cells, their number says, and ``frames_first`` where both fit.
 
+    Parameters
+    ----------
+    file : MatFile
+        Open.
+    place : str
+        Of ``[n_cells n_frames]`` or ``[n_frames n_cells]``.
+    n_cells : int
+        How many images there are.
+    frames_first : bool
+        Which of the two it is where there are as many cells as frames.
+
     Returns
     -------
     numpy.ndarray
@@ -97,6 +108,15 @@ def read_own(file: MatFile, place: str, n_cells: int) -> dict[str, Any]:
 
     ``units_f0`` is what dF/F is multiplied by, ``has_model`` which cells have a trace by the model, ``provenance``.
     Empty where another tool wrote the file.
+
+    Parameters
+    ----------
+    file : MatFile
+        Open.
+    place : str
+        Of the struct that has ``gpucells`` among its fields.
+    n_cells : int
+        How many images there are.
     """
     if "gpucells" not in file.fields(place):
         return {}
