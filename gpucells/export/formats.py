@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gpucells.errors import SettingsError
 from gpucells.progress import ProgressSink, silent
@@ -15,6 +15,10 @@ from gpucells.settings import Settings, nearest
 
 if TYPE_CHECKING:
     from gpucells.model.cells import Cells
+
+
+#: What a format may keep of a result; the first five are :data:`gpucells.export.values.Kind`.
+Kept = Literal["traces", "dff", "denoised", "denoised_dff", "spikes", "accepted"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,9 @@ class Format:
     module : str
         Has ``Options``, a :class:`gpucells.settings.Settings`, and
         ``write(cells, path, options, overwrite, progress)``.
+    keeps : tuple of str
+        What comes back, to float32, where the written folder or file is read again; footprints always do. With ``dff``
+        alone, the traces that are read are dF/F.
     extra : str
         Of ``pip install "gpucells[extra]"``; empty where nothing more is needed.
     """
@@ -43,6 +50,7 @@ class Format:
     ending: str
     folder: bool
     module: str
+    keeps: tuple[Kept, ...]
     extra: str = ""
 
     def options(self) -> type[Settings]:
@@ -67,6 +75,10 @@ _add(
     Format("extract", "MAT file of EXTRACT's output (7.3)", ".mat", False, "gpucells.export.extract_mat"),
     Format("ciatah", "MAT file of one of CIAtah's methods", ".mat", False, "gpucells.export.ciatah"),
 )
+_ALL: tuple[Kept, ...] = ("traces", "dff", "denoised", "spikes", "accepted")
+_add(Format("table", "CSV files, for any program", "_table", True, "gpucells.export.table", _ALL))
+_SUITE2P: tuple[Kept, ...] = ("traces", "dff", "spikes", "accepted")
+_add(Format("suite2p", "suite2p's folder", "_suite2p", True, "gpucells.export.suite2p", _SUITE2P))
 
 
 def find_format(name: str) -> Format:

@@ -25,8 +25,8 @@ def has(cells: Cells, kind: Kind) -> bool:
     return getattr(cells, kind) is not None
 
 
-def trace_block(cells: Cells, kind: Kind, some: slice) -> Float32:
-    """Return traces of some cells.
+def trace_block(cells: Cells, kind: Kind, some: slice, frames: slice = slice(None)) -> Float32:
+    """Return traces of some cells at some frames.
 
     Parameters
     ----------
@@ -36,6 +36,8 @@ def trace_block(cells: Cells, kind: Kind, some: slice) -> Float32:
         Which traces. dF/F is against ``f0``; NaN for a cell that has none.
     some : slice
         Of the cells.
+    frames : slice
+        Of the frames.
 
     Returns
     -------
@@ -43,7 +45,7 @@ def trace_block(cells: Cells, kind: Kind, some: slice) -> Float32:
         ``(n, n_frames)`` float32; of what is not dF/F a view.
     """
     stored = {"dff": "traces", "denoised_dff": "denoised"}.get(kind, kind)
-    rows: Float32 = getattr(cells, stored)[some]
+    rows: Float32 = getattr(cells, stored)[some, frames]
     return rows if stored == kind else rows / cells.f0[some, None]
 
 

@@ -195,8 +195,8 @@ def _write(file: h5py.File, cells: Cells) -> None:
     for name, attribute in _OPTIONAL.items():
         if getattr(cells, attribute) is not None:
             _write_array(file, name, getattr(cells, attribute))
-    _write_strings(file, "settings", _as_json(cells.settings))
-    _write_strings(file, "provenance", _as_json(asdict(cells.provenance)))
+    _write_strings(file, "settings", as_json(cells.settings))
+    _write_strings(file, "provenance", as_json(asdict(cells.provenance)))
 
 
 def _write_footprints(file: h5py.File, footprints: sparse.csr_array) -> None:
@@ -261,7 +261,15 @@ def _encoded(values: tuple[str, ...] | str) -> tuple[NDArray[Any], Any]:
     return (array.reshape(()) if isinstance(values, str) else array), stored_type
 
 
-def _as_json(value: Any) -> str:
+def as_json(value: Any) -> str:
+    """Return settings as JSON: arrays as lists, paths as text.
+
+    Raises
+    ------
+    InputError
+        A value is of a type that JSON does not have.
+    """
+
     def convert(item: Any) -> Any:
         if isinstance(item, np.ndarray | np.generic):
             return item.tolist()
@@ -362,10 +370,11 @@ def _optional_number(file: h5py.File, name: str) -> float | None:
 
 
 def _read_provenance(file: h5py.File) -> Provenance:
-    """Fields of a later version are left out; those of an earlier one get their defaults."""
-    if "provenance" not in file:
-        return Provenance()
-    values = json.loads(file["provenance"].asstr()[()])
+    return provenance_from(json.loads(file["provenance"].asstr()[()]) if "provenance" in file else {})
+
+
+def provenance_from(values: dict[str, Any]) -> Provenance:
+    """Return what was written as JSON; fields of a later version are left out, missing ones get their defaults."""
     known = {field.name for field in fields(Provenance)}
     stage_fields = {field.name for field in fields(StageCost)}
     kept = {key: value for key, value in values.items() if key in known}
