@@ -42,7 +42,7 @@ SettingsFile = Annotated[
 Footprints = Annotated[
     Path | None,
     _option(
-        text="file of cells, masks, labels, NWB or ImageJ ROIs: solve their traces on this movie, and find none",
+        text="cells of any tool, masks, labels, NWB or ImageJ ROIs: solve their traces on this movie, and find none",
         panel=_RUN,
     ),
 ]

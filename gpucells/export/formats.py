@@ -79,6 +79,7 @@ _ALL: tuple[Kept, ...] = ("traces", "dff", "denoised", "spikes", "accepted")
 _add(Format("table", "CSV files, for any program", "_table", True, "gpucells.export.table", _ALL))
 _SUITE2P: tuple[Kept, ...] = ("traces", "dff", "spikes", "accepted")
 _add(Format("suite2p", "suite2p's folder", "_suite2p", True, "gpucells.export.suite2p", _SUITE2P))
+_add(Format("minian", "minian's folder of Zarr, for xarray", "_minian", True, "gpucells.export.minian", _ALL, "zarr"))
 
 
 def find_format(name: str) -> Format:

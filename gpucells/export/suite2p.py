@@ -45,7 +45,9 @@ class Options(Settings):
     """What suite2p has and a result does not."""
 
     tau_s: float | None = Field(
-        None, gt=0, description="decay of the indicator, ops['tau'], which suite2p's window needs; left out where not given"
+        None,
+        gt=0,
+        description="decay of the indicator, ops['tau'], which suite2p's window needs; left out where not given",
     )
 
 

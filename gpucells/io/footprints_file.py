@@ -1,6 +1,6 @@
-"""Footprints from a file: cells of any result, NWB, masks, a label image, ImageJ ROIs.
+"""Footprints from a file: cells of any tool's result, NWB, masks, a label image, ImageJ ROIs.
 
-What a file is, its first bytes say. Masks may overlap, and their values are weights.
+What a file is, its content says. Masks may overlap, and their values are weights.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from gpucells.io.detect import first_bytes
 from gpucells.io.hdf5 import list_datasets, open_file, require_filters
 from gpucells.io.imagej_rois import read_rois
 from gpucells.io.nwb_footprints import read_plane_segmentation
+from gpucells.io.results import READERS, foreign_reader
+from gpucells.io.results import load_cells as load_any_cells
 from gpucells.model.cells import Cells
 
 KINDS = (
-    "cells of gpucells, an NWB plane segmentation, a stack of masks or a label image (TIFF, PNG, NPY, HDF5), or ImageJ "
-    "ROIs (.roi, .zip)"
+    f"cells of gpucells or {', '.join(READERS)}, an NWB plane segmentation, a stack of masks or a label "
+    "image (TIFF, PNG, NPY, HDF5), or ImageJ ROIs (.roi, .zip)"
 )
 LISTED = 20  # datasets of a file that a message names
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -35,7 +37,7 @@ def read_footprints(path: str | Path, image_shape: tuple[int, int]) -> Cells | s
     Parameters
     ----------
     path : path-like
-        A file of :data:`KINDS`. In an image of labels 1 to n, each label is a footprint; an image of one value beside
+        A file or folder of :data:`KINDS`. In an image of labels 1 to n, each label is a footprint; an image of one value beside
         0, or of fractions, is one mask.
     image_shape : tuple of int
         ``(height, width)`` of the movie that they are for.
@@ -53,11 +55,14 @@ def read_footprints(path: str | Path, image_shape: tuple[int, int]) -> Cells | s
         There is no such file; the package ``roifile`` is not installed.
     """
     name = Path(path)
+    is_hdf5 = not name.is_dir() and _is_hdf5(first_bytes(name))
+    if not is_hdf5 and foreign_reader(name) is not None:
+        return _read_result(name, image_shape)
     if name.is_dir():
-        raise MissingFileError(f"{name} is a folder", f"give one file: {KINDS}")
-    head = first_bytes(name)
-    if any(head[start : start + 8] == _HDF5 for start in (0, 512, 1024, 2048)):
+        raise MissingFileError(f"{name} is a folder, and not a result", f"give {KINDS}")
+    if is_hdf5:
         return _read_hdf5(name, image_shape)
+    head = first_bytes(name)
     if head.startswith((_ZIP, _ROI)):
         if name.suffix.lower() == ".npz":
             raise InputError(f"{name} holds several arrays", "save the masks by themselves with numpy.save")
@@ -74,6 +79,18 @@ def read_footprints(path: str | Path, image_shape: tuple[int, int]) -> Cells | s
         with Image.open(name) as picture:
             return from_array(np.asarray(picture), image_shape, str(name))
     raise InputError(f"{name} holds no footprints: it starts with {head[:8]!r}", f"give {KINDS}")
+
+
+def _is_hdf5(head: bytes) -> bool:
+    return any(head[start : start + 8] == _HDF5 for start in (0, 512, 1024, 2048))
+
+
+def _read_result(path: Path, image_shape: tuple[int, int]) -> Cells:
+    """Read another tool's result, which must be of the movie's size."""
+    cells = load_any_cells(path)
+    if cells.image_shape != image_shape:
+        raise wrong_size(str(path), (cells.n_cells, *cells.image_shape), image_shape)
+    return cells
 
 
 def from_array(array: NDArray[Any], image_shape: tuple[int, int], name: str) -> sparse.csr_array:
@@ -156,18 +173,21 @@ def _read_npy(path: Path) -> NDArray[Any]:
             raise InputError(f"{path} is damaged: {error}", "save it again with numpy.save") from error
         raise InputError(
             f"{path} is a pickle, such as suite2p's stat.npy, and pickles are never loaded: they may run any code",
-            "export the ROIs as NWB (suite2p: save_NWB), or save masks (n, height, width) with numpy.save",
+            "of suite2p give the folder, with F.npy and ops.npy in it, which is read without unpickling; or save masks "
+            "(n, height, width) with numpy.save",
         ) from error
 
 
 def _read_hdf5(path: Path, image_shape: tuple[int, int]) -> Cells | sparse.csr_array:
+    foreign = foreign_reader(path) is not None
     with open_file(path) as file:
         kind = file.attrs.get("format", "")
         if (kind.decode() if isinstance(kind, bytes) else kind) != FORMAT:
             if "nwb_version" in file.attrs:
                 return read_plane_segmentation(file, image_shape, str(path))
-            return _read_masks(file, image_shape, path)
-    return load_cells(path)
+            if not foreign:
+                return _read_masks(file, image_shape, path)
+    return _read_result(path, image_shape) if foreign else load_cells(path)
 
 
 def _read_masks(file: Any, image_shape: tuple[int, int], path: Path) -> sparse.csr_array:

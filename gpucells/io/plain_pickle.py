@@ -12,7 +12,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,8 +52,12 @@ def read_pickled_npy(path: Path) -> Any:
             "a pickle may run any code, so only numbers, text, arrays, lists and dictionaries are read; if you trust the "
             "file, load it yourself and save it again without that",
         ) from None
+    except InputError:
+        raise
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}", "check the path and its rights") from error
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or error}", "check the path and its rights"
+        ) from error
     except RecursionError:
         raise InputError(f"{path} is nested too deeply", "it is damaged or hostile") from None
     except Exception as error:  # a damaged pickle raises whatever its bytes happen to mean
@@ -105,7 +109,7 @@ class _Array:
     def made(self) -> Any:
         """Make it; of objects, nested lists."""
         _, shape, kind, by_columns, data = self.state
-        order = "F" if by_columns else "C"
+        order: Literal["C", "F"] = "F" if by_columns else "C"
         if kind.made().hasobject:
             return _nested([_plain(item) for item in data], shape, order)
         return _from_bytes(data, kind.made()).reshape(shape, order=order).copy()
@@ -133,16 +137,16 @@ def _from_bytes(data: Any, kind: np.dtype[Any]) -> NDArray[Any]:
     return found if kind.isnative else found.astype(kind.newbyteorder("="))
 
 
-def _nested(items: list[Any], shape: tuple[int, ...], order: str) -> Any:
+def _nested(items: list[Any], shape: tuple[int, ...], order: Literal["C", "F"]) -> Any:
     if len(items) != int(np.prod(shape)):
-        raise ValueError(f"{len(items)} objects in an array of {shape}")
+        raise InputError(f"the file is damaged: {len(items)} objects in an array of {shape}", "copy it again")
     if len(shape) == 0:
         return items[0]
     if len(shape) == 1:
         return items
     array = np.empty(len(items), object)
     array[:] = items
-    return array.reshape(shape, order="F" if order == "F" else "C").tolist()
+    return array.reshape(shape, order=order).tolist()
 
 
 def _plain(value: Any) -> Any:
@@ -155,7 +159,9 @@ def _plain(value: Any) -> Any:
         return type(value)(_plain(item) for item in value)
     if isinstance(value, str | bytes | bytearray | int | float | complex | None):
         return value
-    return str(value)
+    if isinstance(value, _Type):
+        return str(value.code)
+    raise _RefusedError(f"a {type(value).__name__} as a value")
 
 
 class _Reader(pickle.Unpickler):

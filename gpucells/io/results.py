@@ -16,6 +16,7 @@ READERS: dict[str, str] = {
     "EXTRACT": "gpucells.io.extract_mat",
     "table": "gpucells.io.table_folder",
     "suite2p": "gpucells.io.suite2p_folder",
+    "minian": "gpucells.io.minian_folder",
 }
 
 

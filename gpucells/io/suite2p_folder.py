@@ -92,7 +92,8 @@ def _read(plane: Path, source: Path) -> Cells:
     f0 = np.array([roi.get("f0", np.nan) for roi in stat], np.float32)
     accepted = np.ones(len(stat), bool)
     if (plane / "iscell.npy").is_file():
-        accepted = np.load(plane / "iscell.npy").reshape(len(stat), -1)[:, 0] > 0
+        labels = np.load(plane / "iscell.npy")
+        accepted = (labels[:, 0] if labels.ndim > 1 else labels) > 0
     ours = ops.get("gpucells") or {}
     return Cells(
         footprints=_footprints(stat, shape),
@@ -112,7 +113,7 @@ def _read(plane: Path, source: Path) -> Cells:
 
 def _ops(plane: Path) -> dict[str, Any]:
     """Read ``ops.npy``; what suite2p 1 has split it into, where it is missing."""
-    parts = [name for name in ("ops", "db", "settings", "reg_outputs", "detect_outputs")]
+    parts = ("ops", "db", "settings", "reg_outputs", "detect_outputs")
     found = {name: plane / f"{name}.npy" for name in parts if (plane / f"{name}.npy").is_file()}
     if "ops" in found:
         found = {"ops": found["ops"]}
@@ -120,7 +121,7 @@ def _ops(plane: Path) -> dict[str, Any]:
     for file in found.values():
         ops |= dict(read_pickled_npy(file))
     if not {"Ly", "Lx"} <= set(ops):
-        raise ResultFileError(f"{plane} does not say the size of the image", "it needs suite2p's ops.npy with Ly and Lx")
+        raise ResultFileError(f"{plane} does not say the size of the image", "its ops.npy needs Ly and Lx")
     return ops
 
 

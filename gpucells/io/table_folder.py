@@ -70,7 +70,7 @@ def _read(path: Path, facts: dict[str, Any]) -> Cells:
     with (path / "cells.csv").open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         rows = list(reader)
-    optional = {
+    optional: dict[str, Any] = {
         kind: _read_traces(path / f"{kind}.csv", n_cells, n_frames)
         for kind in ("denoised", "spikes")
         if (path / f"{kind}.csv").exists()

@@ -151,7 +151,7 @@ def test_empty_masks_are_refused(tmp_path: Path) -> None:
 
 def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
     np.save(tmp_path / "stat.npy", np.array([{"ypix": 1}], object), allow_pickle=True)
-    with pytest.raises(InputError, match=r"suite2p's stat\.npy, and pickles are never loaded"):
+    with pytest.raises(InputError, match=r"suite2p's stat\.npy, and pickles are never loaded.*give the folder"):
         read_footprints(tmp_path / "stat.npy", SHAPE)
     (tmp_path / "a.pkl").write_bytes(pickle.dumps([1]))
     with pytest.raises(InputError, match="holds no footprints: it starts with"):
