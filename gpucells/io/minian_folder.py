@@ -78,8 +78,8 @@ class _Variables:
         self._path, self._zarr = path, zarr
         self._units: NDArray[Any] | None = None
 
-    def open(self, name: str, *dims: str) -> Any:
-        """Return a variable's array and the place of each of our cells in it; None where there is none.
+    def open(self, name: str, *dims: str) -> tuple[Any, list[str], NDArray[np.int64] | None] | None:
+        """Return a variable's array, its dimensions, and where our cells are in it; None where there is none.
 
         Raises
         ------
@@ -90,10 +90,11 @@ class _Variables:
             return None
         group = self._zarr.open_group(str(self._path / f"{name}.zarr"), mode="r")
         array = group[name]
-        found = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
-        if tuple(found or dims) != dims:
-            raise ResultFileError(f"{self._path}: {name} has dimensions {tuple(found)}, not {dims}", "transpose it")
-        return array, self._order(group, name, array.shape[0]) if dims[:1] == ("unit_id",) else None
+        found = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS", dims)
+        if sorted(found) != sorted(dims):
+            raise ResultFileError(f"{self._path}: {name} has dimensions {tuple(found)}", f"they should be {dims}")
+        order = self._order(group, name, array.shape[list(found).index("unit_id")]) if "unit_id" in dims else None
+        return array, list(found), order
 
     def _order(self, group: Any, name: str, n_cells: int) -> NDArray[np.int64]:
         units = np.asarray(group["unit_id"][:]) if "unit_id" in group else np.arange(n_cells)
@@ -110,13 +111,16 @@ class _Variables:
         found = self.open(name, *dims)
         if found is None:
             return None
-        array, order = found
-        values = np.asarray(array[...], np.float32)
+        array, stored, order = found
+        values = np.asarray(array[...], np.float32).transpose([stored.index(dim) for dim in dims])
         return values if order is None or np.array_equal(order, np.arange(len(values))) else values[order]
 
 
 def _read(path: Path, variables: _Variables) -> Cells:
-    footprints, peak, shape = _footprints(variables.open("A", "unit_id", "height", "width")[0])  # its order is ours
+    masks = variables.open("A", "unit_id", "height", "width")  # the first that is opened: its order of cells is ours
+    if masks is None or masks[1] != ["unit_id", "height", "width"]:
+        raise ResultFileError(f"{path}: A is not (unit_id, height, width)", "transpose it")
+    footprints, peak, shape = _footprints(masks[0])
     series = {name: variables.values(name, "unit_id", "frame") for name in ("YrA", "C", "S")}
     traces, denoised, spikes = series.values()
     if traces is None:
@@ -127,7 +131,7 @@ def _read(path: Path, variables: _Variables) -> Cells:
             traces += 0 if part is None else part
     for values in (traces, denoised, spikes):
         if values is not None:
-            values *= peak[:, None]
+            np.multiply(values, peak[:, None], out=values)
     n_cells = len(traces)
     labels, f0 = variables.values("accepted", "unit_id"), variables.values("f0", "unit_id")
     accepted = np.ones(n_cells, bool) if labels is None else labels > 0
