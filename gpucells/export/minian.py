@@ -1,20 +1,20 @@
 """A folder such as minian's: each variable is a Zarr group ``NAME.zarr``, which xarray opens.
 
-Names and dimensions are those of minian's documentation (https://minian.readthedocs.io) and of roiextractors' reader; no
-code of it was used. Zarr format 2 with ``_ARRAY_DIMENSIONS``, as minian's xarray and zarr read it and today's do.
+Names and dimensions are those of minian's documentation (https://minian.readthedocs.io) and of roiextractors' reader;
+no code of theirs was used. Zarr format 2 with ``_ARRAY_DIMENSIONS``, as minian's xarray and zarr read it and today's.
 
-======================  =====================  ==========================================================================
-``A``                   unit_id, height, width  footprints, maximum 1; a chunk a cell, so that no two are held dense
-``YrA``                 unit_id, frame          traces as measured
-``C``, ``S``            unit_id, frame          denoised and spikes, where the result has them
-``b``, ``f``            height, width; frame    the background, where it is one image; several have no place there
-``max_proj``            height, width           the image ``max``; other summary images by their own names
-``f0``, ``accepted``    unit_id                 not minian's own: baseline fluorescence, and which cells were accepted
-======================  =====================  ==========================================================================
+======================  =============================================================================================
+``A``                   (unit_id, height, width): footprints, maximum 1; a chunk a cell
+``YrA``                 (unit_id, frame): traces as measured
+``C``, ``S``            (unit_id, frame): denoised and spikes, where the result has them
+``b``, ``f``            (height, width), (frame): the background, where it is one image; several have no place there
+``max_proj``            (height, width): the image ``max``; other summary images by their own names
+``f0``, ``accepted``    (unit_id): not minian's own: baseline fluorescence, and which cells were accepted
+======================  =============================================================================================
 
-minian's ``b0`` and ``c0`` (what of a trace is a constant and a decay from before the recording) are left out: our traces
-have neither apart. Attributes of ``YrA``: frame rate, pixel size, method, settings. roiextractors wants ``C`` or ``S``,
-``b`` and ``f``. :mod:`gpucells.io.minian_folder` reads the folder.
+minian's ``b0`` and ``c0`` (what of a trace is a constant, and a decay from before the recording) are left out: our
+traces have neither apart. Attributes of ``YrA``: frame rate, pixel size, method, settings. roiextractors wants ``C`` or
+``S``, ``b`` and ``f``. :mod:`gpucells.io.minian_folder` reads the folder.
 """
 
 from __future__ import annotations

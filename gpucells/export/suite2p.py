@@ -17,8 +17,8 @@ used. What a file means here:
                 frame rate there is no ``fs``
 ==============  ======================================================================================================
 
-suite2p's window needs ``fs`` and ``tau``, roiextractors ``fs``. The two pickles are of plain dictionaries and arrays, as
-NumPy 1.26 and later read them. :mod:`gpucells.io.suite2p_folder` reads the folder without unpickling.
+suite2p's window needs ``fs`` and ``tau``, roiextractors ``fs``. The two pickles are of plain dictionaries and arrays,
+as NumPy 1.26 and later read them. :mod:`gpucells.io.suite2p_folder` reads the folder without unpickling.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """A folder of CSV files: what a spreadsheet, R or a text editor reads.
 
-========================  =========================================================================================
-``movie.json``            shape, number of cells and frames, frame rate, pixel size, method, settings, provenance
-``cells.csv``             a row a cell, numbered from 0: ``accepted`` (0 or 1), ``rejection``, its centre (``row_px``,
-                          ``column_px``; also in um where the pixel size is known), ``area_px`` (pixels above 0), ``f0``,
-                          and each quality measure as ``quality_NAME``
-``traces.csv``            as measured: a row a frame, a column a cell; the first column is ``time_s`` where the frame rate
-                          is known, else ``frame``. Also ``dff.csv``, ``denoised.csv``, ``spikes.csv`` where the result
-                          has them
-``footprints.csv``        ``cell``, ``row``, ``column``, ``weight``: every weight above 0, one cell after another
-========================  =========================================================================================
+====================  ===============================================================================================
+``movie.json``        shape, number of cells and frames, frame rate, pixel size, method, settings, provenance
+``cells.csv``         a row a cell, numbered from 0: ``accepted`` (0 or 1), ``rejection``, its centre (``row_px``,
+                      ``column_px``; also in um where the pixel size is known), ``area_px`` (pixels above 0), ``f0``,
+                      and each quality measure as ``quality_NAME``
+``traces.csv``        as measured: a row a frame, a column a cell; the first column is ``time_s`` where the frame
+                      rate is known, else ``frame``. Also ``dff.csv``, ``denoised.csv``, ``spikes.csv`` where the
+                      result has them
+``footprints.csv``    ``cell``, ``row``, ``column``, ``weight``: every weight, one cell after another
+====================  ===============================================================================================
 
 Numbers have nine significant digits, with which every float32 comes back as it was; NaN is an empty field. Background
 and summary images are left out. :mod:`gpucells.io.table_folder` reads it.

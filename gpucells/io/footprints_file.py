@@ -37,8 +37,8 @@ def read_footprints(path: str | Path, image_shape: tuple[int, int]) -> Cells | s
     Parameters
     ----------
     path : path-like
-        A file or folder of :data:`KINDS`. In an image of labels 1 to n, each label is a footprint; an image of one value beside
-        0, or of fractions, is one mask.
+        A file or folder of :data:`KINDS`. In an image of labels 1 to n, each label is a footprint; an image of one
+        value beside 0, or of fractions, is one mask.
     image_shape : tuple of int
         ``(height, width)`` of the movie that they are for.
 

@@ -1,8 +1,8 @@
 """A folder of minian's as cells: each variable is a Zarr group ``NAME.zarr`` with the dimensions that it names.
 
-Names and dimensions are those of minian's documentation (https://minian.readthedocs.io): ``A`` (unit_id, height, width),
-``YrA`` (traces as measured), ``C`` (denoised) and ``S`` (spikes; unit_id, frame), ``b0`` and ``c0`` (what of a trace is a
-constant, and a decay from before the recording), ``b`` and ``f`` (background), ``max_proj``. The model is
+Names and dimensions are those of minian's documentation (https://minian.readthedocs.io): ``A`` (unit_id, height,
+width), ``YrA`` (traces as measured), ``C`` (denoised) and ``S`` (spikes; unit_id, frame), ``b0`` and ``c0`` (what of a
+trace is a constant, and a decay from before the recording), ``b`` and ``f`` (background), ``max_proj``. The model is
 ``A (C + b0 + c0) + b f``. Footprints are divided by their maximum and traces multiplied by it. Where there is no
 ``YrA``, the traces are ``C + b0 + c0``, without noise. minian keeps only cells that it accepts, and no baseline
 fluorescence.
@@ -22,7 +22,7 @@ from gpucells.model.cells import Cells
 from gpucells.model.provenance import Provenance
 
 _IMAGES = {"max_proj": "max", "mean": "mean", "correlation": "correlation", "noise": "noise"}
-_BLOCK_BYTES = 32 << 20
+_BLOCK_BYTES = 8 << 20  # of dense footprints, of which there are some copies
 
 
 def recognises(path: Path) -> bool:

@@ -49,8 +49,8 @@ def read_pickled_npy(path: Path) -> Any:
     except _RefusedError as error:
         raise InputError(
             f"{path} asks for {error}, which is no plain data: refused, nothing was run",
-            "a pickle may run any code, so only numbers, text, arrays, lists and dictionaries are read; if you trust the "
-            "file, load it yourself and save it again without that",
+            "a pickle may run any code, so only numbers, text, arrays, lists and dictionaries are read; if you trust "
+            "the file, load it yourself and save it again without that",
         ) from None
     except InputError:
         raise

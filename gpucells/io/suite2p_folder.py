@@ -1,10 +1,10 @@
 """A suite2p folder as cells: ``F.npy``, ``Fneu.npy``, ``spks.npy``, ``stat.npy``, ``iscell.npy``, ``ops.npy``.
 
-The layout is that of suite2p's documentation (https://suite2p.readthedocs.io/en/latest/outputs.html). suite2p's ``F`` is
-the mean of the pixels weighted by ``lam`` and does not change with the scale of ``lam``; so ``lam`` is divided by its
-maximum and the traces, ``F - neucoeff * Fneu``, are left in the movie's units. They contain the baseline, which suite2p
-does not store (``f0`` is NaN); a folder of ``gpucells export`` has it, and the traces are above it. The two pickles in it
-are read as plain data (:mod:`gpucells.io.plain_pickle`).
+The layout is that of suite2p's documentation (https://suite2p.readthedocs.io/en/latest/outputs.html). suite2p's ``F``
+is the mean of the pixels weighted by ``lam`` and does not change with the scale of ``lam``; so ``lam`` is divided by
+its maximum and the traces, ``F - neucoeff * Fneu``, are left in the movie's units. They contain the baseline, which
+suite2p does not store (``f0`` is NaN); a folder of ``gpucells export`` has it, and the traces are above it. The two
+pickles in it are read as plain data (:mod:`gpucells.io.plain_pickle`).
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def test_xarray_reads_and_merges_it(xr: Any, tmp_path: Path, consolidated: bool)
     export_cells(cells, tmp_path / "m", "minian")
     folders = sorted(path for path in (tmp_path / "m").iterdir() if path.is_dir())
     opened = [xr.open_zarr(folder, consolidated=consolidated) for folder in folders]
-    assert [list(one)[0] for one in opened] == [folder.stem for folder in folders]  # one variable each, of that name
+    assert [next(iter(one)) for one in opened] == [folder.stem for folder in folders]  # one variable each, of that name
     merged = xr.merge(opened, compat="no_conflicts", join="exact")
     assert merged["A"].dims == ("unit_id", "height", "width")
     np.testing.assert_array_equal(merged["A"], cells.images())
@@ -85,7 +85,12 @@ def write_theirs(xr: Any, folder: Path, version: int, names: tuple[str, ...]) ->
     rng = np.random.default_rng(2)
     units = np.array([4, 7, 9])
     sizes = {"unit_id": 3, "frame": 30, "height": SHAPE[0], "width": SHAPE[1]}
-    dims = {"A": ("unit_id", "height", "width"), "b": ("height", "width"), "f": ("frame",), "max_proj": ("height", "width")}
+    dims = {
+        "A": ("unit_id", "height", "width"),
+        "b": ("height", "width"),
+        "f": ("frame",),
+        "max_proj": ("height", "width"),
+    }
     made = {}
     for name in names:
         own = dims.get(name, SERIES)

@@ -121,7 +121,7 @@ def test_a_result_is_footprints_to_begin_with(name: str, tmp_path: Path) -> None
     found = read_footprints(path, SHAPE)
     images = found.footprints if isinstance(found, Cells) else found
     np.testing.assert_array_equal(images.toarray(), cells.footprints.toarray())
-    with pytest.raises(InputError, match="20 x 31.*movie is 24 x 31"):
+    with pytest.raises(InputError, match=r"20 x 31.*movie is 24 x 31"):
         read_footprints(path, (24, SHAPE[1]))
 
 
@@ -196,5 +196,5 @@ def test_strange_paths_are_not_recognised(module: str, tmp_path: Path) -> None:
 def test_unknown_names_are_said() -> None:
     with pytest.raises(SettingsError, match="did you mean 'suite2p'"):
         export_cells(many_cells(1), "x", "suit2p")
-    with pytest.raises(GpucellsError, match="unknown setting 'tau'.*'tau_s'"):
+    with pytest.raises(GpucellsError, match=r"unknown setting 'tau'.*'tau_s'"):
         export_cells(many_cells(1), "x", "suite2p", {"tau": 1})

@@ -69,7 +69,13 @@ def write_theirs(plane: Path, n_cells: int = 3, n_frames: int = 20, **more: Any)
     stat = np.empty(n_cells, object)
     for k in range(n_cells):
         y, x = (part.ravel() for part in np.mgrid[4 + k : 7 + k, 5 + 4 * k : 9 + 4 * k])
-        stat[k] = {"ypix": y, "xpix": x, "lam": rng.random(y.size).astype(np.float32) * 7, "med": [5, 6], "npix": y.size}
+        stat[k] = {
+            "ypix": y,
+            "xpix": x,
+            "lam": rng.random(y.size).astype(np.float32) * 7,
+            "med": [5, 6],
+            "npix": y.size,
+        }
     f = rng.random((2, n_cells, n_frames)).astype(np.float32)
     ops = {
         "Ly": SHAPE[0],
