@@ -10,8 +10,8 @@ used. What a file means here:
 ``spks.npy``    the spikes; 0 where there are none to tell of, as suite2p's window does not open a folder without
 ``iscell.npy``  accepted or not; its second column, suite2p's probability, is the same, as no classifier has spoken
 ``stat.npy``    a dictionary a cell: ``ypix``, ``xpix``, ``lam`` (the footprint, maximum 1), ``med``, ``npix``,
-                ``overlap``, ``radius`` and ``aspect_ratio`` and ``compact`` of its weights, ``std`` and ``skew`` of its
-                trace; and ``f0``, which suite2p does not have
+                ``npix_norm``, ``overlap``, ``radius``, ``aspect_ratio`` and ``compact`` of its weights, ``std`` and
+                ``skew`` of its trace; and ``f0``, which suite2p does not have
 ``ops.npy``     ``Ly``, ``Lx``, ``nframes``, ``xrange``, ``yrange``, ``diameter``; where known ``fs``, ``tau``,
                 ``meanImg``, ``max_proj``, ``Vcorr``; ``gpucells``: method and settings. Nothing is made up: without a
                 frame rate there is no ``fs``
@@ -116,6 +116,7 @@ def _as_objects(value: Any) -> NDArray[Any]:
 
 def _masks(cells: Cells) -> list[dict[str, Any]]:
     footprints = sparse.csr_array(cells.footprints)
+    mean_size = max(1.0, len(footprints.data) / max(1, cells.n_cells))
     shared = np.bincount(footprints.indices, minlength=footprints.shape[1]) > 1
     stat = []
     for k in range(cells.n_cells):
@@ -129,6 +130,7 @@ def _masks(cells: Cells) -> list[dict[str, Any]]:
                 "lam": lam.astype(np.float32),
                 "med": [int(np.median(y)), int(np.median(x))] if len(y) else [0, 0],
                 "npix": len(pixels),
+                "npix_norm": len(pixels) / mean_size,
                 "overlap": shared[pixels],
                 "f0": float(cells.f0[k]),
                 **_form(y, x, lam),

@@ -18,7 +18,7 @@ from gpucells.model.cells import Cells
 
 FORMAT = "gpucells.table"
 VERSION = 1  # raised where an older reader would misread the folder
-_BLOCK_BYTES = 16 << 20  # of text at a time
+_BLOCK_BYTES = 4 << 20  # of text at a time: as numbers and in between, it is some ten times that
 
 
 def recognises(path: Path) -> bool:

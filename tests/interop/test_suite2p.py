@@ -51,6 +51,7 @@ def test_what_stands_in_the_files(tmp_path: Path) -> None:
     assert (ops["Ly"], ops["Lx"], ops["nframes"], ops["fs"], ops["tau"]) == (40, 50, 4, 12.5, 0.7)
     assert stat["med"] == [18, 30]
     assert stat["npix"] == disk.sum()
+    assert stat["npix_norm"] == 1
     assert not stat["overlap"].any()
     assert stat["radius"] == pytest.approx(8, rel=0.03)
     assert stat["aspect_ratio"] == pytest.approx(1, abs=1e-5)
