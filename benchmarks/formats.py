@@ -64,7 +64,7 @@ def main() -> int:
     shape = {"cells": options.cells, "frames": options.frames, "height": IMAGE_SHAPE[0], "width": IMAGE_SHAPE[1]}
     output = options.output or RESULTS / "formats.json"
     output.write_text(
-        json.dumps({"size": shape, "result_bytes": rows[0].get("result_bytes"), "formats": rows}, indent=1)
+        json.dumps({"size": shape, "result_bytes": rows[0].get("result_bytes"), "formats": rows}, indent=1) + "\n"
     )
     output.with_suffix(".md").write_text(table(rows, shape), encoding="utf-8")
     return 0
