@@ -64,22 +64,20 @@ class Format:
         return found
 
 
-FORMATS: dict[str, Format] = {}
-
-
-def _add(*formats: Format) -> None:
-    FORMATS.update({one.name: one for one in formats})
-
-
-_add(
-    Format("extract", "MAT file of EXTRACT's output (7.3)", ".mat", False, "gpucells.export.extract_mat"),
-    Format("ciatah", "MAT file of one of CIAtah's methods", ".mat", False, "gpucells.export.ciatah"),
-)
 _ALL: tuple[Kept, ...] = ("traces", "dff", "denoised", "spikes", "accepted")
-_add(Format("table", "CSV files, for any program", "_table", True, "gpucells.export.table", _ALL))
-_SUITE2P: tuple[Kept, ...] = ("traces", "dff", "spikes", "accepted")
-_add(Format("suite2p", "suite2p's folder", "_suite2p", True, "gpucells.export.suite2p", _SUITE2P))
-_add(Format("minian", "minian's folder of Zarr, for xarray", "_minian", True, "gpucells.export.minian", _ALL, "zarr"))
+_MEASURED: tuple[Kept, ...] = ("traces", "dff", "accepted")
+_WITHOUT_MODEL: tuple[Kept, ...] = ("traces", "dff", "spikes", "accepted")
+
+FORMATS: dict[str, Format] = {
+    one.name: one
+    for one in (
+        Format("extract", "EXTRACT's output, a MAT file", ".mat", False, "gpucells.export.extract_mat", _MEASURED),
+        Format("ciatah", "a method's MAT file of CIAtah", ".mat", False, "gpucells.export.ciatah", _ALL),
+        Format("suite2p", "suite2p's folder", "_suite2p", True, "gpucells.export.suite2p", _WITHOUT_MODEL),
+        Format("minian", "minian's folder of Zarr, for xarray", "_minian", True, "gpucells.export.minian", _ALL, "zarr"),
+        Format("table", "CSV files, for any program", "_table", True, "gpucells.export.table", _ALL),
+    )
+}
 
 
 def find_format(name: str) -> Format:

@@ -14,9 +14,9 @@ from gpucells.model.cells import Cells
 READERS: dict[str, str] = {
     "CIAtah": "gpucells.io.ciatah_mat",
     "EXTRACT": "gpucells.io.extract_mat",
-    "table": "gpucells.io.table_folder",
     "suite2p": "gpucells.io.suite2p_folder",
     "minian": "gpucells.io.minian_folder",
+    "table": "gpucells.io.table_folder",
 }
 
 
