@@ -24,9 +24,9 @@ def same(value: Any) -> Any:
 
 def is_empty(value: Any) -> bool:
     """Say whether a value is what MATLAB writes as ``[]`` or ``''``, or None: not given."""
-    if value is None:
-        return True
-    return isinstance(value, str | list | tuple | dict | np.ndarray) and np.size(value) == 0
+    if isinstance(value, np.ndarray):
+        return value.size == 0
+    return value is None or (isinstance(value, str | list | tuple | dict) and len(value) == 0)
 
 
 @dataclass(frozen=True)

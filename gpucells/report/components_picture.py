@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from gpucells.io.atomic_file import written_atomically
 from gpucells.report.palette import ACCEPTED, INK, MISSED, PAPER, QUIET, RULE
@@ -16,6 +17,8 @@ from gpucells.tiles.estimate_components import ComponentsEstimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Float64 = NDArray[np.float64]
 
 WIDTH_IN, HEIGHT_IN, DPI = 16.0, 5.8, 120
 ROUNDING = 1e-8  # share of the largest eigenvalue
@@ -56,20 +59,40 @@ def make_figure(estimate: ComponentsEstimate) -> Figure:
     figure.text(0.03, 0.885, facts, fontsize=11, color=INK, va="top")
     left, middle, right = (figure.add_axes(box) for box in ((0.05, 0.11, 0.26, 0.66), (0.37, 0.11, 0.26, 0.66),
                                                            (0.67, 0.05, 0.31, 0.75)))  # fmt: skip
-    _spectrum(left, estimate)
+    _spectrum(left, estimate.eigenvalues, estimate.floor)
     _skewness(middle, estimate)
     _cells(right, estimate)
     return figure
 
 
-def _spectrum(axes: Axes, estimate: ComponentsEstimate) -> None:
-    values = estimate.eigenvalues[estimate.eigenvalues > ROUNDING * estimate.eigenvalues.max(initial=0)]
+def spectrum_figure(eigenvalues: Float64, floor: float, ranks: Any, chosen: Any) -> Figure:
+    """Return a figure of a spectrum alone, with some of its components marked.
+
+    Parameters
+    ----------
+    eigenvalues : numpy.ndarray
+        All of them, the largest first.
+    floor : float
+        What noise alone reaches, in their units.
+    ranks, chosen : numpy.ndarray
+        Ranks, from 1, and eigenvalues of the components to mark.
+    """
+    figure = Figure(figsize=(6.4, 4.8), dpi=DPI, facecolor=PAPER)
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.13, 0.12, 0.83, 0.78))
+    axes.plot(ranks, chosen, "o", ms=6, mfc="none", mec=INK, label=f"in use: {len(ranks):,}")
+    _spectrum(axes, eigenvalues, floor)
+    return figure
+
+
+def _spectrum(axes: Axes, eigenvalues: Float64, floor: float) -> None:
+    values = eigenvalues[eigenvalues > ROUNDING * eigenvalues.max(initial=0)]
     rank = np.arange(1, len(values) + 1)
-    above = values > estimate.floor
+    above = values > floor
     axes.plot(rank[above], values[above], ".", color=ACCEPTED, ms=4, label=f"stand out: {int(above.sum()):,}")
     axes.plot(rank[~above], values[~above], ".", color=QUIET, ms=3, label=f"noise: {int((~above).sum()):,}")
-    if np.isfinite(estimate.floor) and estimate.floor > 0:
-        axes.axhline(estimate.floor, color=INK, linewidth=1.1, linestyle=(0, (4, 2)), label="floor of noise")
+    if np.isfinite(floor) and floor > 0:
+        axes.axhline(floor, color=INK, linewidth=1.1, linestyle=(0, (4, 2)), label="floor of noise")
     if len(values):
         axes.set(xscale="log", yscale="log")
     _dress(axes, "Spectrum", "principal component", "eigenvalue")

@@ -28,7 +28,7 @@ from gpucells.tiles.lost_frames import PickedFrames
 
 
 def extractor(
-    M: Any,  # noqa: N803 - EXTRACT's own name
+    M: Any,
     config: Any,
     settings: dict[str, Any] | None = None,
     progress: ProgressSink = silent,
