@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from gpucells.compat.centred import is_centred
 from gpucells.compat.extract.config import Config
 from gpucells.compat.parameters import is_empty
 from gpucells.compat.structure import Structure
@@ -15,7 +16,6 @@ from gpucells.model.cells import Cells
 
 Float32 = NDArray[np.float32]
 
-CENTRED_LEVEL, CENTRED_SHARE = 0.01, 0.1  # of the noise: below either the movie has no baseline (EXTRACT's own test)
 #: EXTRACT's 30 measures in their order, and the column of our quality table that is the same.
 MEASURES: dict[str, str] = {
     "T_maxval": "trace_snr",
@@ -80,9 +80,7 @@ def _divisor(good: Cells, config: Config) -> Float32:
         mass = np.maximum(np.asarray(good.footprints.sum(axis=1)).ravel(), 1e-12)
         return np.asarray(good.footprints @ image.ravel() / mass, np.float32)
     baseline = np.nan_to_num(good.f0, nan=0.0)
-    mean, noise = np.nanmean(good.summary_images["mean"]), np.nanmedian(good.summary_images["noise"])
-    centred = mean < CENTRED_LEVEL or mean < CENTRED_SHARE * noise
-    if config.skip_dff or centred:
+    if config.skip_dff or is_centred(good):
         return np.maximum(baseline, 1).astype(np.float32)
     return np.where(baseline > 0, baseline, 1).astype(np.float32)
 
