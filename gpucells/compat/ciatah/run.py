@@ -81,6 +81,7 @@ class _Choice:
     frame_rate_hz: float | None
     view_results: bool
     save_nwb: bool
+    nwb_metadata: str | None
     keep_rejected: bool
     dff: Literal["auto"] | bool
     database_folder: Path
@@ -104,6 +105,7 @@ def model_extract_signals_from_movie(
     frame_rate_hz: float | None = None,
     view_results: bool = True,
     save_nwb: bool = False,
+    nwb_metadata: str | Path | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     axes: Literal["TXY", "TYX"] = "TXY",
@@ -135,6 +137,8 @@ def model_extract_signals_from_movie(
         Frames a second, where the movie does not say.
     view_results, save_nwb : bool
         Draw ``objMapsGeneral_*.png``; write ``nwbFiles/*.nwb``, too.
+    nwb_metadata : path, optional
+        YAML file with what NWB wants to know of the session, as the format ``nwb`` takes it.
     options : mapping, optional
         Of a method's screen by CIAtah's names: ``{"PCAICA": {"mu": 0.1}}``.
     settings : mapping, optional
@@ -170,7 +174,7 @@ def model_extract_signals_from_movie(
     found = recordings(folders_or_files)
     choice = _Choice(
         _pattern(file_filter_regexp), overwrite, dataset, axes, grid_width, grid_spacing, n_pcs_n_ics, frame_rate_hz,
-        view_results, save_nwb, keep_rejected, dff,
+        view_results, save_nwb, None if nwb_metadata is None else str(nwb_metadata), keep_rejected, dff,
         Path(database_folder) if database_folder is not None else found[0].folder.resolve().parent,
         options or {}, settings or {}, run or {}, progress,
     )  # fmt: skip
@@ -332,7 +336,8 @@ def _extras(
     def nwb() -> Path:
         path = recording.folder / "nwbFiles" / f"{stem}.nwb"
         path.parent.mkdir(exist_ok=True)
-        export_cells(cells, path, "nwb", overwrite=True, progress=choice.progress)
+        layout = {"ciatah": True, "metadata": choice.nwb_metadata}  # dF/F where CIAtah's loader takes traces from
+        export_cells(cells, path, "nwb", layout, overwrite=True, progress=choice.progress)
         return path
 
     wanted = {"run-time table": table} | ({"figure": picture} if choice.view_results else {})

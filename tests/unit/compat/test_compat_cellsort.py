@@ -142,6 +142,21 @@ def test_mu_matters_below_1() -> None:
     np.testing.assert_allclose(scaled, rotations[1], atol=1e-6)
 
 
+def test_the_rotation_is_a_fixed_point_of_the_mixture_of_variance_1(script: dict[str, Any]) -> None:
+    """One round by the words: Z = [(1 - mu) sqrt(P) U', mu sqrt(T) V'], B <- Z (Z'B)^2, made orthonormal."""
+    used = np.asarray(script["PCuse"]) - 1
+    images = script["mixedfilters"][:, :, used].reshape(64 * 88, -1).astype(np.float64)
+    signals = script["mixedsig"][used].astype(np.float64)
+    images /= np.linalg.norm(images, axis=0)
+    signals /= np.linalg.norm(signals, axis=1, keepdims=True)
+    mixed = np.concatenate([0.2 * np.sqrt(64 * 88) * images.T, 0.8 * np.sqrt(600) * signals], axis=1)
+    given = (script["mixedsig"], script["mixedfilters"], script["CovEvals"], used + 1)
+    before = cellsort.cellsort_ica(*given, 0.8, termtol=1e-8, maxrounds=500)[2]
+    left, _, right = np.linalg.svd(mixed @ (mixed.T @ before) ** 2, full_matrices=False)
+    settled = np.abs(((left @ right) * before).sum(axis=0))
+    assert np.sort(settled)[len(settled) // 2 :].min() > 1 - 1e-4  # those that are noise turn for ever
+
+
 def test_frames_bins_and_bad_frames(simulated: Any) -> None:
     movie = simulated.movie[:301, :63]
     signals, images, values, _, mean, level = cellsort.cellsort_pca(movie, [2, 241], 5, [4, 2], [], [10, 11, 12, 13])
