@@ -74,7 +74,7 @@ FORMATS: dict[str, Format] = {
         Format("extract", "EXTRACT's output, a MAT file", ".mat", False, "gpucells.export.extract_mat", _MEASURED),
         Format("ciatah", "a method's MAT file of CIAtah", ".mat", False, "gpucells.export.ciatah", _ALL),
         Format("suite2p", "suite2p's folder", "_suite2p", True, "gpucells.export.suite2p", _WITHOUT_MODEL),
-        Format("minian", "minian's folder of Zarr, for xarray", "_minian", True, "gpucells.export.minian", _ALL, "zarr"),
+        Format("minian", "minian's folder of Zarr", "_minian", True, "gpucells.export.minian", _ALL, "zarr"),
         Format("table", "CSV files, for any program", "_table", True, "gpucells.export.table", _ALL),
     )
 }
