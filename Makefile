@@ -7,12 +7,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: help demo test check bench gpu wheel clean
+.PHONY: help demo test check docs bench gpu wheel clean
 
 help:
 	@echo "make demo    simulate a movie, extract its cells, write demo/cells.h5, demo/report.html, demo/report.png"
 	@echo "make test    the whole test suite"
 	@echo "make check   format, lint, types, layers, architecture"
+	@echo "make docs    the pages and the API as a site: docs/_build/index.html"
 	@echo "make bench   accuracy over the movies of ../shared/data"
 	@echo "make gpu     on a machine with a GPU: its tests, evidence and benchmarks, with the Python at hand"
 	@echo "make wheel   dist/*.whl"
@@ -31,6 +32,10 @@ check: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/architecture
 
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -b html -c docs -W --keep-going -q . docs/_build
+	@echo "$(CURDIR)/docs/_build/index.html"
+
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/accuracy.py
 
@@ -42,7 +47,7 @@ wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m build --wheel --outdir dist .
 
 clean:
-	rm -rf $(VENV) dist build demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) dist build demo docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e .
@@ -50,6 +55,10 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e ".[docs]"
 	touch $@ $(VENV)/.installed
 
 # The newest of Python 3.13, 3.12, 3.11 that runs and can make an environment; PYTHON=... picks another one.

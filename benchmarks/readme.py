@@ -19,7 +19,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 METHODS = HERE.parent / "docs" / "methods"
-PAGES = (HERE.parent / "README.md", HERE / "README.md", METHODS / "pcaica.md", METHODS / "cellmax.md")
+GUIDE = HERE.parent / "docs" / "guides" / "choosing.md"
+PAGES = (HERE.parent / "README.md", HERE / "README.md", METHODS / "pcaica.md", METHODS / "cellmax.md", GUIDE)
 TABLE = re.compile(r"(<!-- table (?P<name>\w+) -->\n)(?P<text>.*?)(<!-- end -->)", re.DOTALL)
 NOT_MEASURED = "not measured: no card was at hand"
 MOVIES = {
