@@ -18,9 +18,12 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-METHODS = HERE.parent / "docs" / "methods"
-GUIDE = HERE.parent / "docs" / "guides" / "choosing.md"
-PAGES = (HERE.parent / "README.md", HERE / "README.md", METHODS / "pcaica.md", METHODS / "cellmax.md", GUIDE)
+DOCS = HERE.parent / "docs"
+PAGES = (
+    HERE.parent / "README.md",
+    HERE / "README.md",
+    *sorted(page for page in DOCS.rglob("*.md") if "<!-- table " in page.read_text(encoding="utf-8")),
+)
 TABLE = re.compile(r"(<!-- table (?P<name>\w+) -->\n)(?P<text>.*?)(<!-- end -->)", re.DOTALL)
 NOT_MEASURED = "not measured: no card was at hand"
 MOVIES = {
@@ -140,6 +143,11 @@ def accuracy_cnmfe() -> str:
     return accuracy("cnmfe", "sim_1p")
 
 
+def recommended() -> str:
+    """Two-photon movies by EXTRACT and one-photon ones by CNMF-E: what docs/guides/choosing.md begins with."""
+    return "\n".join([accuracy("extract", "sim_2p"), *accuracy("cnmfe", "sim_1p").splitlines()[2:]])
+
+
 def methods() -> str:
     """F1, r of all and CPU seconds of every method on every movie."""
     found = measured_methods()
@@ -197,6 +205,7 @@ TABLES = {
     "accuracy": accuracy,
     "accuracy_cnmf": accuracy_cnmf,
     "accuracy_cnmfe": accuracy_cnmfe,
+    "recommended": recommended,
     "methods": methods,
     "operations": operations,
     "end_to_end": end_to_end,
