@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,9 @@ def run_marked(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     namespace: dict[str, object] = {"__name__": page.stem}
     for block in marked(page):
         if block["language"] == "python":
-            exec(compile(block["code"], str(page), "exec"), namespace)
+            with warnings.catch_warnings():
+                warnings.simplefilter("default")  # a reader sees a warning and goes on
+                exec(compile(block["code"], str(page), "exec"), namespace)
         else:
             assert block["language"] == "bash", f"{page}: a marked block of {block['language']!r}"
             ran = subprocess.run(
