@@ -35,6 +35,16 @@ def is_nwb(path: Path) -> bool:
         return "nwb_version" in file.attrs
 
 
+def has_movie(path: Path) -> bool:
+    """Whether a file is NWB and has an imaging series."""
+    import h5py
+
+    if not path.is_file() or not h5py.is_hdf5(path):
+        return False
+    with open_file(path) as file:
+        return "nwb_version" in file.attrs and next(_find_series(file), None) is not None
+
+
 def open_nwb(path: Path, options: ReadOptions, open_files: Callable[[Sequence[Path], ReadOptions], Movie]) -> Movie:
     """Open the imaging series of an NWB file.
 
@@ -84,11 +94,11 @@ def _choose(file: h5py.File, wanted: str | None, name: str) -> tuple[str, Any]:
         asked = wanted.strip("/").removesuffix("/data")
         chosen = [key for key in found if key == asked] or [key for key in found if key.split("/")[-1] == asked]
     else:
-        photon = [key for key, item in found.items() if _type(item) in _PHOTON_SERIES]
+        photon = [key for key, item in found.items() if neurodata_type(item) in _PHOTON_SERIES]
         chosen = photon or list(found)
     if len(chosen) == 1:
         return chosen[0], found[chosen[0]]
-    listed = "; ".join(f"dataset='{key}' ({_type(item)})" for key, item in found.items())
+    listed = "; ".join(f"dataset='{key}' ({neurodata_type(item)})" for key, item in found.items())
     what = f"has {len(chosen)} imaging series" if chosen else "has no imaging series"
     what += f" {wanted!r}" if wanted is not None else ""
     raise InputError(f"{name} {what}", f"choose with dataset=; it has: {listed}" if found else "")
@@ -104,7 +114,7 @@ def _find_series(file: h5py.File) -> Iterator[tuple[str, Any]]:
             if not hasattr(item, "keys") or item in seen:
                 continue
             seen.append(item)
-            if _type(item) in _SERIES:
+            if neurodata_type(item) in _SERIES:
                 yield prefix + key, item
             else:
                 yield from walk(item, f"{prefix}{key}/")
@@ -115,7 +125,8 @@ def _find_series(file: h5py.File) -> Iterator[tuple[str, Any]]:
             yield from walk(group, f"{top}/")
 
 
-def _type(item: Any) -> str:
+def neurodata_type(item: Any) -> str:
+    """Return the type that the standard gives an item; empty where it has none."""
     value = item.attrs.get("neurodata_type", "")
     return value.decode() if isinstance(value, bytes) else str(value)
 
@@ -125,12 +136,13 @@ def _metadata(series: Any) -> dict[str, Any]:
     data = series.get("data")
     attributes: dict[str, Any] = dict(data.attrs) if data is not None else {}
     attributes["scale"] = attributes.get("conversion")
-    attributes["frame_rate_hz"] = _rate(series)
-    attributes["pixel_size_um"] = _pixel_size(series.get("imaging_plane"))
+    attributes["frame_rate_hz"] = series_rate(series)
+    attributes["pixel_size_um"] = plane_pixel_size(series.get("imaging_plane"))
     return attribute_metadata(attributes)
 
 
-def _rate(series: Any) -> float | None:
+def series_rate(series: Any) -> float | None:
+    """Return the frames a second of a time series; None where it does not say."""
     start, stamps = series.get("starting_time"), series.get("timestamps")
     if start is not None and "rate" in start.attrs:
         return float(start.attrs["rate"])
@@ -140,7 +152,8 @@ def _rate(series: Any) -> float | None:
     return None
 
 
-def _pixel_size(plane: Any) -> float | None:
+def plane_pixel_size(plane: Any) -> float | None:
+    """Return the side of a pixel of an imaging plane (um); None where it does not say."""
     spacing = plane.get("grid_spacing") if hasattr(plane, "keys") else None
     if spacing is None:
         return None
