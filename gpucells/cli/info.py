@@ -23,15 +23,24 @@ def info(
     as_json: options.AsJson = False,
 ) -> None:
     """Say what a movie or a file of cells holds, without reading its frames."""
-    if len(path) == 1 and _is_cells_file(path[0]):
+    from gpucells.io.nwb import has_movie
+
+    holds_cells = len(path) == 1 and _is_result(path[0])
+    facts: dict[str, Any] = {}
+    if holds_cells:
         from gpucells.io.results import load_cells
 
         facts = _cells_facts(load_cells(path[0]))
-    else:
+    if not holds_cells or has_movie(path[0]):
+        from gpucells.errors import InputError
         from gpucells.io.open_movie import open_movie
 
-        with open_movie(path[0] if len(path) == 1 else path, dataset=dataset, axes=axes) as movie:
-            facts = _movie_facts(movie)
+        try:
+            with open_movie(path[0] if len(path) == 1 else path, dataset=dataset, axes=axes) as movie:
+                facts = _movie_facts(movie) | ({"kind": "movie and cells"} | _only_cells(facts) if facts else {})
+        except InputError:
+            if not holds_cells:  # NWB may name a movie that is no longer there
+                raise
     _show(facts, as_json)
 
 
@@ -48,6 +57,12 @@ def devices(as_json: options.AsJson = False) -> None:
     if len(found) == 1:  # no GPU to say it of
         for problem in find_problems():
             typer.echo(f"problem: {problem.message} ({problem.hint})", err=as_json)
+
+
+def _is_result(path: Path) -> bool:
+    from gpucells.io.results import foreign_reader
+
+    return _is_cells_file(path) or foreign_reader(path) is not None
 
 
 def _is_cells_file(path: Path) -> bool:
@@ -95,6 +110,11 @@ def _cells_facts(cells: Cells) -> dict[str, Any]:
         "gpucells": cells.provenance.versions.get("gpucells"),
         "quality": sorted(cells.quality),
     }
+
+
+def _only_cells(facts: dict[str, Any]) -> dict[str, Any]:
+    """Keep what a movie does not say of itself."""
+    return {name: facts[name] for name in ("n_cells", "n_accepted", "method", "quality")}
 
 
 def _show(facts: dict[str, Any], as_json: bool) -> None:

@@ -42,6 +42,7 @@ _PICTURES = {
     "correlation": "correlation of each pixel with its neighbours",
     "noise": "noise of each pixel",
 }
+_DFF, _CIATAH = (f"/processing/ophys/{container}/RoiResponseSeries" for container in ("DfOverF", "Fluorescence"))
 _MEASURED = "fluorescence as measured, in the movie's unit above the ROI's baseline f0"
 _NO_RATE = "give it with --set frame_rate_hz=10 (frames a second)"
 _NO_START = (
@@ -109,6 +110,8 @@ def write(cells: Cells, path: Path, options: Options, overwrite: bool, progress:
         try:
             with h5py.File(sink, "w") as file, NWBHDF5IO(file=file, mode="w") as io:
                 io.write(session)
+                if options.ciatah:  # a second name; pynwb would store the data again
+                    file[_CIATAH] = h5py.SoftLink(_DFF)
         finally:
             sink.raise_first()
 
@@ -159,9 +162,9 @@ def _identifier(cells: Cells, start: str) -> str:
     """Make a UUID of the cells and the session's start, so that the same result has the same identifier."""
     seen = hashlib.sha256(f"{start} {cells.method} {cells.image_shape}".encode())
     for part in (cells.footprints.indptr, cells.footprints.indices, cells.footprints.data):
-        seen.update(np.ascontiguousarray(part))
+        seen.update(part.tobytes())
     for some in blocks(cells.n_cells, 4 * cells.n_frames):
-        seen.update(np.ascontiguousarray(cells.traces[some]))
+        seen.update(cells.traces[some].tobytes())
     return str(uuid.UUID(bytes=seen.digest()[:16]))
 
 
@@ -188,9 +191,7 @@ def _add_cells(session: Any, cells: Cells, rate: float, ciatah: bool, progress: 
     add("Fluorescence", first, trace_data(cells, "traces", progress), "a.u.", _MEASURED)
     for kind, container, name, unit, description in _SERIES:
         if has(cells, kind):
-            series = add(container, name, trace_data(cells, kind, progress), unit, description)
-            if kind == "dff" and ciatah:  # the same data under a second name: a link
-                add("Fluorescence", "RoiResponseSeries", series, unit, description)
+            add(container, name, trace_data(cells, kind, progress), unit, description)
     _add_images(module, cells, rate)
 
 
@@ -226,7 +227,7 @@ def _table(plane: Any, cells: Cells, progress: ProgressSink) -> Any:
 def _nothing_but_nan(column: Any) -> bool:
     """Say whether a column tells nothing: a number that no ROI has."""
     values = np.asarray(column)
-    return values.dtype.kind == "f" and not bool(np.isfinite(values).any())
+    return values.dtype.kind == "f" and values.size > 0 and not bool(np.isfinite(values).any())
 
 
 def _add_images(module: Any, cells: Cells, rate: float) -> None:

@@ -103,22 +103,23 @@ def _read(file: Any, name: str) -> Cells:
     roles = {one.role: one for one in reversed(responses)}
     if table_description(table) == CAIMAN and "raw" in roles:
         roles["denoised"] = roles.pop("raw")
-    first = next((roles[role] for role in ("raw", "dff", "denoised", "spikes") if role in roles), None)
-    if first is None:
+    role = next((role for role in ("raw", "dff", "denoised", "spikes") if role in roles), None)
+    if role is None:
         raise InputError(f"{name}:/{where} has no traces", "its footprints are read with --footprints")
+    first = roles[role]
     module = file["/".join(first.path.split("/")[:2])]
     image_shape = _image_shape(table, module, f"{name}:/{where}")
     footprints = read_masks(table, image_shape, f"{name}:/{where}")
     rows = first.rows(footprints.shape[0])
     footprints, scale = _of_maximum_one(sparse.csr_array(footprints[rows]))
-    if table_description(table) == SUITE2P or first.role == "dff":
+    if table_description(table) == SUITE2P or role == "dff":
         scale = np.ones_like(scale)  # these are means over the ROI, whatever its weights
     traces = {role: _scaled(read_traces(one, len(rows)), scale) for role, one in roles.items() if _as_many(one, rows)}
     columns = _columns(table, rows)
-    accepted = _accepted(columns)
+    accepted = _accepted(columns, len(rows))
     return Cells(
         footprints=footprints,
-        traces=_measured(traces, first.role, module, scale),
+        traces=_measured(traces, role, module, scale),
         image_shape=image_shape,
         f0=columns["f0"].astype(np.float32) * scale if "f0" in columns else np.full(len(rows), np.nan, np.float32),
         accepted=accepted,
@@ -208,10 +209,9 @@ def _columns(table: Any, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _accepted(columns: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
+def _accepted(columns: dict[str, NDArray[Any]], n_cells: int) -> NDArray[np.bool_]:
     """Return the verdict; all are accepted where the file has none (CaImAn may say neither of any)."""
     lower = {key.lower(): np.asarray(values) for key, values in columns.items() if values.dtype.kind in "biuf"}
-    n_cells = len(next(iter(columns.values()))) if columns else 0
     dropped = next((lower[key] > 0 for key in _DROPPED if key in lower), None)
     for key in _KEPT:
         if key in lower and (lower[key].any() or (dropped is not None and dropped.any())):

@@ -22,6 +22,7 @@ EDGE = {
     "zarr": ("io/", "export/"),
     "av": ("io/", "export/"),
     "pynwb": ("io/", "export/"),
+    "hdmf": ("export/",),  # what pynwb is built on
     "matplotlib": ("report/",),
     "PIL": ("report/", "io/"),
     "roifile": ("io/",),
@@ -43,6 +44,7 @@ OPTIONAL = {
     "picard",
     "zarr",
     "pynwb",
+    "hdmf",
     "roifile",
     "tqdm",
     "ruamel",
