@@ -206,12 +206,13 @@ def _table(plane: Any, cells: Cells, progress: ProgressSink) -> Any:
     columns = {
         "Accepted": ("whether the ROI was accepted as a cell", cells.accepted),
         "Rejected": ("whether the ROI was rejected", ~cells.accepted),
-        "rejection": ("why the ROI was rejected; empty for an accepted one", list(cells.rejection)),
+        "rejection": ("why the ROI was rejected; empty for an accepted one", np.asarray(cells.rejection, "U")),
         "f0": ("baseline fluorescence in the movie's unit; NaN where there is none", cells.f0),
     }
     for name, column in cells.quality.items():
-        taken = name in {*columns, "image_mask", "id"} or "/" in name
-        columns["quality_" + name.replace("/", "_") if taken else name] = (f"quality measure {name}", column)
+        key = _allowed(name)
+        taken = key in {*columns, "image_mask", "id"}
+        columns["quality_" + key if taken else key] = (f"quality measure {name}", column)
     kept = {name: told for name, told in columns.items() if not _nothing_but_nan(told[1])}
     method = re.sub(r"\W", "", cells.method) or "unknown"
     return PlaneSegmentation(
@@ -222,6 +223,11 @@ def _table(plane: Any, cells: Cells, progress: ProgressSink) -> Any:
         columns=[masks, *(VectorData(name=name, description=about, data=data) for name, (about, data) in kept.items())],
         colnames=["image_mask", *kept],
     )
+
+
+def _allowed(name: str) -> str:
+    """Return a name without what NWB's names may not have."""
+    return re.sub(r"[/:]", "_", name)
 
 
 def _nothing_but_nan(column: Any) -> bool:
@@ -238,7 +244,7 @@ def _add_images(module: Any, cells: Cells, rate: float) -> None:
 
     def pictures(name: str, description: str, images: dict[str, Any]) -> None:
         made = [
-            GrayscaleImage(name=key.replace("/", "_"), data=image.T, description=_PICTURES.get(key, f"image {key}"))
+            GrayscaleImage(name=_allowed(key), data=image.T, description=_PICTURES.get(key, f"image {key}"))
             for key, image in images.items()
         ]
         module.add(Images(name=name, description=description, images=made))

@@ -137,17 +137,22 @@ def _image_mask(dataset: Any, image_shape: tuple[int, int], name: str, by_column
     size = tuple(dataset.shape[1:])
     if dataset.ndim != 3 or size not in (image_shape, image_shape[::-1]):
         raise _another_size(name, " x ".join(map(str, size)), image_shape)
-    rows = []
+    height, width = image_shape
+    columns_first = by_columns or size == image_shape[::-1]
+    places, weights = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
     for k in range(len(dataset)):  # one at a time: all of them, dense, may be large
-        mask = np.asarray(dataset[k], np.float32)
-        if by_columns and size == image_shape:
-            mask = mask.reshape(image_shape[::-1]).T
-        elif size == image_shape[::-1]:
-            mask = mask.T
-        rows.append(sparse.csr_array(mask.reshape(1, -1)))
-    if not rows:
-        return sparse.csr_array((0, image_shape[0] * image_shape[1]), dtype=np.float32)
-    return sparse.csr_array(sparse.vstack(rows, format="csr"))
+        mask = np.asarray(dataset[k], np.float32).ravel()
+        pixels = np.flatnonzero(mask)
+        weights.append(mask[pixels])
+        if columns_first:
+            column, row = np.divmod(pixels, height)
+            pixels = row * width + column
+        places.append(pixels)
+    ends = np.cumsum([len(one) for one in places])
+    parts = np.concatenate(weights), np.concatenate(places), ends
+    footprints = sparse.csr_array(parts, shape=(len(dataset), height * width))
+    footprints.sort_indices()
+    return footprints
 
 
 def pixel_places(table: Any, kind: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
