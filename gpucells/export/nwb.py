@@ -162,9 +162,9 @@ def _identifier(cells: Cells, start: str) -> str:
     """Make a UUID of the cells and the session's start, so that the same result has the same identifier."""
     seen = hashlib.sha256(f"{start} {cells.method} {cells.image_shape}".encode())
     for part in (cells.footprints.indptr, cells.footprints.indices, cells.footprints.data):
-        seen.update(part.tobytes())
+        seen.update(np.ascontiguousarray(part).data)
     for some in blocks(cells.n_cells, 4 * cells.n_frames):
-        seen.update(cells.traces[some].tobytes())
+        seen.update(np.ascontiguousarray(cells.traces[some]).data)
     return str(uuid.UUID(bytes=seen.digest()[:16]))
 
 

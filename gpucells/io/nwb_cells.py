@@ -114,7 +114,8 @@ def _read(file: Any, name: str) -> Cells:
     footprints, scale = _of_maximum_one(sparse.csr_array(footprints[rows]))
     if table_description(table) == SUITE2P or role == "dff":
         scale = np.ones_like(scale)  # these are means over the ROI, whatever its weights
-    traces = {role: _scaled(read_traces(one, len(rows)), scale) for role, one in roles.items() if _as_many(one, rows)}
+    wanted = {key: one for key, one in roles.items() if key in (role, "denoised", "spikes") and _as_many(one, rows)}
+    traces = {key: _scaled(read_traces(one, len(rows)), scale) for key, one in wanted.items()}
     columns = _columns(table, rows)
     accepted = _accepted(columns, len(rows))
     return Cells(
@@ -138,8 +139,8 @@ def _read(file: Any, name: str) -> Cells:
 
 
 def _as_many(response: Response, rows: NDArray[np.int64]) -> bool:
-    """Whether a series has a role, and is of the same ROIs as the first."""
-    return not response.role.startswith("(") and np.array_equal(response.rows(len(rows)), rows)
+    """Whether a series is of the same ROIs as the first."""
+    return np.array_equal(response.rows(len(rows)), rows)
 
 
 def _of_maximum_one(footprints: sparse.csr_array) -> tuple[sparse.csr_array, Float32]:
