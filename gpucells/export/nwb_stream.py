@@ -23,7 +23,20 @@ Selection = tuple[slice, ...]
 
 
 def mask_data(cells: Cells, progress: ProgressSink) -> Any:
-    """Return the footprints as data of shape ``(n_cells, width, height)``, a cell's own tiles at a time."""
+    """Return the footprints as data for pynwb, a cell's own tiles at a time.
+
+    Parameters
+    ----------
+    cells : Cells
+        The result.
+    progress : ProgressSink
+        Told of every cell.
+
+    Returns
+    -------
+    H5DataIO or numpy.ndarray
+        Of shape ``(n_cells, width, height)`` float32; an array where that is empty.
+    """
     height, width = cells.image_shape
     tile = (1, min(TILE, width), min(TILE, height))
 
@@ -48,7 +61,22 @@ def _tiles(places: Any, tile: int, size: int) -> slice:
 
 
 def trace_data(cells: Cells, kind: Kind, progress: ProgressSink) -> Any:
-    """Return traces as data of shape ``(n_frames, n_cells)``, whole chunks at a time."""
+    """Return traces as data for pynwb, whole chunks at a time.
+
+    Parameters
+    ----------
+    cells : Cells
+        The result.
+    kind : str
+        Which of its traces.
+    progress : ProgressSink
+        Told of every block of cells.
+
+    Returns
+    -------
+    H5DataIO or numpy.ndarray
+        Of shape ``(n_frames, n_cells)`` float32; an array where that is empty.
+    """
     n_frames, n_cells = cells.n_frames, cells.n_cells
     chunk = (min(CHUNK[0], n_frames), min(CHUNK[1], n_cells))
     step = max(1, BLOCK_BYTES // max(1, 4 * chunk[1] * n_frames)) * chunk[1]
