@@ -200,15 +200,14 @@ def start_of_source(source: str) -> datetime | None:
     """Return when the session of a movie began, where the movie is NWB and still there; None otherwise."""
     import h5py
 
-    path = Path(source)
-    if not source or not path.is_file() or not h5py.is_hdf5(path):
-        return None
-    with h5py.File(path, "r") as file:
-        if "nwb_version" not in file.attrs or "session_start_time" not in file:
-            return None
-        told = file["session_start_time"][()]
     try:
+        if not source or not h5py.is_hdf5(source):
+            return None
+        with h5py.File(source, "r") as file:
+            if "nwb_version" not in file.attrs or "session_start_time" not in file:
+                return None
+            told = file["session_start_time"][()]
         found = datetime.fromisoformat(told.decode() if isinstance(told, bytes) else str(told))
-    except ValueError:
+    except (OSError, ValueError):  # not there, damaged, or no date
         return None
     return found if found.tzinfo is not None else None
