@@ -114,8 +114,17 @@ def write(name: str, path: Path, n_cells: int, n_frames: int) -> dict[str, Any]:
     FORMATS[name].writer()  # what is imported is not the format's own memory
     return {
         "result_bytes": sum(a.nbytes for a in arrays),
-        "write": asdict(cost(lambda: export_cells(cells, path, name))),
+        "write": asdict(cost(lambda: export_cells(cells, path, name, needs(name, path.parent)))),
     }
+
+
+def needs(name: str, folder: Path) -> dict[str, Any]:
+    """Return what a format cannot do without, beside the result."""
+    if name != "nwb":
+        return {}
+    metadata = folder / "session.yaml"
+    metadata.write_text("session_start_time: 2024-05-17T14:30:00+02:00\n")
+    return {"metadata": str(metadata)}
 
 
 def read(name: str, path: Path, n_cells: int, n_frames: int) -> dict[str, Any]:

@@ -136,7 +136,9 @@ def _image_mask(dataset: Any, image_shape: tuple[int, int], name: str, by_column
     require_filters(dataset)
     size = tuple(dataset.shape[1:])
     if dataset.ndim != 3 or size not in (image_shape, image_shape[::-1]):
-        raise _another_size(name, " x ".join(map(str, size)), image_shape)
+        # x before y in the standard; its size is said as ours are, rows first, where that is how it would fit
+        shown = size if size[-1:] == image_shape[-1:] else size[::-1]
+        raise _another_size(name, " x ".join(map(str, shown)), image_shape)
     height, width = image_shape
     columns_first = by_columns or size == image_shape[::-1]
     places, weights = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]

@@ -23,6 +23,8 @@ from gpucells.progress import Event
 from gpucells.settings import Settings
 
 SHAPE = (20, 31)
+#: What a format cannot do without, beside the result.
+NEEDS: dict[str, dict[str, Any]] = {"nwb": {"metadata": str(Path(__file__).with_name("session.yaml"))}}
 VARIANTS: dict[str, Callable[[], Cells]] = {
     "all": lambda: many_cells(7, 60, SHAPE),
     "no model": lambda: many_cells(5, 60, SHAPE, denoised=None, spikes=None),
@@ -50,7 +52,7 @@ def with_missing_frames() -> Cells:
 def written(cells: Cells, folder: Path, name: str, **more: Any) -> Path:
     path = folder / f"cells{FORMATS[name].ending}"
     try:
-        export_cells(cells, path, name, **more)
+        export_cells(cells, path, name, NEEDS.get(name), **more)
     except MissingDependencyError as error:
         pytest.skip(str(error))
     return path
@@ -70,7 +72,7 @@ def assert_close(found: Any, wanted: Any, scale: Any, message: str) -> None:
 
 
 def test_every_format_is_one_of_ours() -> None:
-    assert set(FORMATS) >= {"table", "suite2p", "minian"}
+    assert set(FORMATS) == {"nwb", "caiman", "extract", "ciatah", "suite2p", "minian", "table"}
     for name, kind in FORMATS.items():
         assert kind.name == name
         assert issubclass(kind.options(), Settings)
@@ -130,8 +132,8 @@ def test_what_exists_is_not_replaced_unasked(name: str, tmp_path: Path) -> None:
     cells = many_cells(3, 30, SHAPE)
     path = written(cells, tmp_path, name)
     with pytest.raises(ResultFileError, match="exists"):
-        export_cells(cells, path, name)
-    export_cells(many_cells(2, 30, SHAPE), path, name, overwrite=True)
+        export_cells(cells, path, name, NEEDS.get(name))
+    export_cells(many_cells(2, 30, SHAPE), path, name, NEEDS.get(name), overwrite=True)
     assert gpucells.load_cells(path).n_cells == 2
     if FORMATS[name].folder:
         other = tmp_path / "mine"
@@ -141,7 +143,7 @@ def test_what_exists_is_not_replaced_unasked(name: str, tmp_path: Path) -> None:
             export_cells(cells, other, name, overwrite=True)
         assert (other / "work.txt").read_text() == "a year of it"
     with pytest.raises(ResultFileError, match="there is no folder"):
-        export_cells(cells, tmp_path / "none" / "x", name)
+        export_cells(cells, tmp_path / "none" / "x", name, NEEDS.get(name))
 
 
 @pytest.mark.parametrize("name", FORMATS)
