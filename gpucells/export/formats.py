@@ -72,6 +72,7 @@ FORMATS: dict[str, Format] = {
     one.name: one
     for one in (
         Format("nwb", "NWB 2: pynwb, roiextractors, CIAtah, DANDI", ".nwb", False, "gpucells.export.nwb", _ALL, "nwb"),
+        Format("caiman", "CaImAn's result, read by its load_CNMF", ".hdf5", False, "gpucells.export.caiman", _ALL),
         Format("extract", "EXTRACT's output, a MAT file", ".mat", False, "gpucells.export.extract_mat", _MEASURED),
         Format("ciatah", "a method's MAT file of CIAtah", ".mat", False, "gpucells.export.ciatah", _ALL),
         Format("suite2p", "suite2p's folder", "_suite2p", True, "gpucells.export.suite2p", _WITHOUT_MODEL),

@@ -13,6 +13,7 @@ from gpucells.model.cells import Cells
 #: Who writes it, and the module that reads it: ``recognises(path) -> bool``, ``read(path) -> Cells``.
 READERS: dict[str, str] = {
     "NWB": "gpucells.io.nwb_cells",
+    "CaImAn": "gpucells.io.caiman_file",
     "CIAtah": "gpucells.io.ciatah_mat",
     "EXTRACT": "gpucells.io.extract_mat",
     "suite2p": "gpucells.io.suite2p_folder",
