@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 NOTHING = "NoneType"
 STAGE = "write CaImAn's file"
 #: What CaImAn itself leaves out of its files.
-NOT_SAVED = frozenset(
-    "groups idx_tot ind_A Ab_epoch coordinates loaded_model optional_outputs merged_ROIs tf_in tf_out "
-    "empty_merged".split()
-)
+NOT_SAVED = {
+    "groups", "idx_tot", "ind_A", "Ab_epoch", "coordinates", "loaded_model", "optional_outputs", "merged_ROIs", "tf_in",
+    "tf_out", "empty_merged",
+}  # fmt: skip
 
 
 class Options(Settings):

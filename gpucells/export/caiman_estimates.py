@@ -1,8 +1,8 @@
 r"""Cells in CaImAn's conventions: what its ``Estimates`` call each of our arrays, and how it counts and scales them.
 
 Pixels are counted down the columns (Fortran order), a footprint :math:`a` has norm 1, and a trace carries the rest:
-:math:`a\,C` is what ``footprint x denoised`` is here. ``C`` includes the trace's baseline ``bl``, and ``C + YrA`` is the
-trace as measured. The facts are those of CaImAn 1.12 (Giovannucci et al. 2019, eLife 8:e38173) as it behaves.
+:math:`a\,C` is what ``footprint x denoised`` is here. ``C`` includes the trace's baseline ``bl``, and ``C + YrA`` is
+the trace as measured. The facts are those of CaImAn 1.12 (Giovannucci et al. 2019, eLife 8:e38173) as it behaves.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def rows_of(cells: Cells, kind: Rows, some: slice, norm: Float32) -> Float32:
 
 
 def _modelled(rows: Float32) -> NDArray[np.bool_]:
-    return np.isfinite(rows).any(axis=1)[:, None]
+    return np.asarray(np.isfinite(rows).any(axis=1))[:, None]
 
 
 def numbers(cells: Cells) -> dict[str, Any]:

@@ -118,15 +118,17 @@ def _image_shape(file: h5py.File, path: Path) -> tuple[int, int]:
 
 
 def _footprints(estimates: h5py.Group, shape: tuple[int, int]) -> tuple[sparse.csr_array, Float32]:
-    """Return footprints with maximum 1, in C order, and the maxima that they had."""
     stored = estimates["A"]
-    if "data" not in stored if hasattr(stored, "keys") else False:
-        raise ResultFileError("estimates/A has no data")
     if hasattr(stored, "keys"):
         parts = tuple(stored[name][()] for name in ("data", "indices", "indptr"))
         columns = sparse.csc_array(parts, shape=tuple(int(n) for n in stored["shape"][()]))
     else:
         columns = sparse.csc_array(stored[()])
+    return footprints_of(columns, shape)
+
+
+def footprints_of(columns: sparse.csc_array, shape: tuple[int, int]) -> tuple[sparse.csr_array, Float32]:
+    """Turn ``A``, ``(n_pixels, n_cells)`` in Fortran order, into footprints with maximum 1, and return those maxima too."""
     if columns.shape[0] != shape[0] * shape[1]:
         raise ResultFileError(f"footprints have {columns.shape[0]} pixels, the image is {shape[0]} x {shape[1]}")
     column, row = np.divmod(columns.indices.astype(np.int64), shape[0])
@@ -161,9 +163,15 @@ def _numbers(group: h5py.Group | None, name: str) -> NDArray[Any] | None:
     values = np.asarray(group[name][()])
     if values.ndim == 0 and values.dtype.kind in "OSU":
         return None
-    if values.dtype.kind in "OSU":
-        values = np.array([_number(text) for text in values.ravel()], np.float64).reshape(values.shape)
+    values = as_numbers(values)
     return values if values.dtype.kind in "fiub" else None
+
+
+def as_numbers(values: NDArray[Any]) -> NDArray[Any]:
+    """Return numbers that may be stored as text; NaN for text that is no number."""
+    if values.dtype.kind not in "OSU":
+        return values
+    return np.array([_number(text) for text in values.ravel()], np.float64).reshape(values.shape)
 
 
 def _number(text: Any) -> float:
@@ -247,3 +255,49 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value.item() if isinstance(value, np.generic) else value
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """Read the whole file as nested dictionaries, as CaImAn's own reader has them.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict
+        Arrays, numbers and text by name, None for what is nothing; ``A`` a ``csc_matrix``, ``W`` a ``csr_matrix``,
+        ``dims`` a tuple.
+
+    Raises
+    ------
+    ResultFileError
+        It is damaged.
+    """
+    import h5py
+
+    try:
+        with path.open("rb") as stream, h5py.File(stream, "r") as file:
+            return _content(file)
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise ResultFileError(f"{path} cannot be read as a result of CaImAn: {error}", "it may be damaged") from error
+
+
+def _content(group: h5py.Group) -> dict[str, Any]:
+    found: dict[str, Any] = dict(group.attrs)
+    for name, item in group.items():
+        if hasattr(item, "dtype"):
+            value = item[()]
+            value = value.decode(errors="replace") if isinstance(value, bytes) else value
+            value = value.item() if isinstance(value, np.generic) else value
+            value = None if isinstance(value, str) and value == "NoneType" else value
+            found[name] = tuple(value.tolist()) if name == "dims" and isinstance(value, np.ndarray) else value
+        elif {"data", "indices", "indptr", "shape"} <= set(item):
+            parts = tuple(item[part][()] for part in ("data", "indices", "indptr"))
+            matrix = sparse.csc_matrix(parts, shape=tuple(int(n) for n in item["shape"][()]))
+            found[name] = matrix.tocsr() if name == "W" else matrix
+        else:
+            found[name] = _content(item)
+    return found

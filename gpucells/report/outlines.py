@@ -16,7 +16,7 @@ LEVEL = 0.5
 Line = NDArray[np.float32]
 
 
-def outline(footprints: sparse.csr_array, cell: int, width: int) -> list[Line]:
+def outline(footprints: sparse.csr_array, cell: int, width: int, level: float = LEVEL) -> list[Line]:
     """Return the closed lines around one footprint.
 
     Parameters
@@ -27,6 +27,8 @@ def outline(footprints: sparse.csr_array, cell: int, width: int) -> list[Line]:
         Its row.
     width : int
         Columns of the image (px).
+    level : float
+        Where the line runs, as a fraction of the footprint's maximum.
 
     Returns
     -------
@@ -41,7 +43,7 @@ def outline(footprints: sparse.csr_array, cell: int, width: int) -> list[Line]:
     top, left = rows.min(), columns.min()
     box = np.zeros((rows.max() - top + 3, columns.max() - left + 3), dtype=np.float64)  # an empty rim closes the lines
     box[rows - top + 1, columns - left + 1] = weights
-    lines: Any = contour_generator(z=box, line_type=LineType.Separate).lines(LEVEL * box.max())
+    lines: Any = contour_generator(z=box, line_type=LineType.Separate).lines(level * box.max())
     return [np.asarray(line + np.array([left - 1, top - 1]), dtype=np.float32) for line in lines]
 
 

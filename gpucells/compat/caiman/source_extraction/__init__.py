@@ -1,0 +1,1 @@
+"""CaImAn's ``caiman.source_extraction``."""

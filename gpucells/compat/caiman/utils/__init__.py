@@ -1,0 +1,1 @@
+"""CaImAn's ``caiman.utils``: outlines and pictures."""
