@@ -128,7 +128,7 @@ def _footprints(estimates: h5py.Group, shape: tuple[int, int]) -> tuple[sparse.c
 
 
 def footprints_of(columns: sparse.csc_array, shape: tuple[int, int]) -> tuple[sparse.csr_array, Float32]:
-    """Turn ``A``, ``(n_pixels, n_cells)`` in Fortran order, into footprints with maximum 1, and return those maxima too."""
+    """Turn ``A``, ``(n_pixels, n_cells)`` in Fortran order, into footprints; return the maxima that they had, too."""
     if columns.shape[0] != shape[0] * shape[1]:
         raise ResultFileError(f"footprints have {columns.shape[0]} pixels, the image is {shape[0]} x {shape[1]}")
     column, row = np.divmod(columns.indices.astype(np.int64), shape[0])

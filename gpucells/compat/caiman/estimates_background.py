@@ -23,7 +23,7 @@ RING_BYTES = 2 << 30
 
 
 def coarse(shape: tuple[int, int], side: int) -> sparse.csr_array:
-    """Return means of squares of pixels, ``(n_squares, n_pixels)``, both in Fortran order; squares at the edge are cut."""
+    """Return means of squares of pixels, ``(n_squares, n_pixels)``, both in Fortran order, cut at the edge."""
     height, width = shape
     rows = -(-height // side)
     square = (np.arange(height)[:, None] // side + rows * (np.arange(width)[None] // side)).ravel(order="F")

@@ -1,7 +1,7 @@
 """Every parameter of CaImAn 1.12's ``CNMFParams``: its default, and what becomes of it here.
 
-The one table: defaults, translation, warnings and the page ``docs/compat/caiman.md`` come from it. The facts are those of
-CaImAn's own object as it lists itself (Giovannucci et al. 2019, eLife 8:e38173).
+The one table: defaults, translation, warnings and the page ``docs/compat/caiman.md`` come from it. The facts are those
+of CaImAn's own object as it lists itself (Giovannucci et al. 2019, eLife 8:e38173).
 """
 
 from __future__ import annotations
@@ -42,12 +42,14 @@ def _not(default: Any, why: str) -> Parameter:
 _BLOCKS = "blocks and tiles follow from the memory that is free"
 _NOT_NMF = "the background is principal components, no NMF"
 _SEEDS = "a seed is fitted at its brightest frame until it settles"
+_SEED = "thresholds of seeds come from the movie: numbers of another filter and frame rate do not carry over"
 _SPARSE = "a run with this start has the settings of gpucells' own"
 _GRAPH = "the graph is that of a pixel's eight neighbours"
 _DOWN = "cost follows the footprints' pixels, so there is no smaller movie"
 _CNN = "no network that was trained on other movies decides"
 _NOISE = "a pixel's noise is that of its second differences, a trace's that of the upper half of its spectrum"
 _MASKS = "a footprint may grow by half a radius beyond its support in every round"
+_DIAMOND = (np.abs(np.arange(5) - 2)[:, None] + np.abs(np.arange(5) - 2) <= 2).astype(int)
 _CUT = "a footprint's pixel stays where it is two standard errors above 0"
 
 GROUPS: dict[str, dict[str, Parameter]] = {
@@ -62,7 +64,7 @@ GROUPS: dict[str, dict[str, Parameter]] = {
         "last_commit": _not("auto", "a result says which version of gpucells made it"),
     },
     "init": {
-        "K": _as(30, "`n_cells`, the most cells of the whole image; with `rf`, where it counts for a patch, left out"),
+        "K": _as(30, "`n_cells`, the most cells; with `rf` of each patch. Dimmer ones are kept then"),
         "SC_kernel": _not("heat", _GRAPH),
         "SC_sigma": _not(1, _GRAPH),
         "SC_thr": _not(0, _GRAPH),
@@ -71,7 +73,7 @@ GROUPS: dict[str, dict[str, Parameter]] = {
         "SC_nnn": _not(20, _GRAPH),
         "alpha_snmf": _not(0.5, _SPARSE),
         "center_psf": _as(False, "True: CNMF-E"),
-        "gSig": _as([5, 5], "`cell_diameter_px`: 2 gSig + 1, with corr_pnr 3 gSig; estimated from the movie if not given"),
+        "gSig": _as([5, 5], "`cell_diameter_px`: 2 gSig + 1, with corr_pnr 3 gSig; from the movie if not given"),
         "gSiz": _as((11, 11), "`cell_diameter_px` where gSig is not given: gSiz, with corr_pnr 9/13 of it"),
         "greedyroi_nmf_init_method": _not("nndsvdar", _NOT_NMF),
         "greedyroi_nmf_max_iter": _not(200, _NOT_NMF),
@@ -81,11 +83,13 @@ GROUPS: dict[str, dict[str, Parameter]] = {
         "snmf_l1_ratio": _not(0.0, _SPARSE),
         "maxIter": _not(5, "rounds have a judge, and their own number"),
         "max_iter_snmf": _not(500, _SPARSE),
-        "method_init": _as("greedy_roi", "`init` of CNMF (greedy_roi, sparse_nmf, graph_nmf, compressed_nmf); corr_pnr: CNMF-E"),
-        "min_corr": _as(0.85, "`min_corr` with corr_pnr; from the movie if not given"),
-        "min_pnr": _as(20, "`min_pnr` with corr_pnr; from the movie if not given"),
+        "method_init": _as(
+            "greedy_roi", "`init` of CNMF (greedy_roi, sparse_nmf, graph_nmf, compressed_nmf); corr_pnr: CNMF-E"
+        ),
+        "min_corr": _not(0.85, _SEED),
+        "min_pnr": _not(20, _SEED),
         "nIter": _not(5, _SEEDS),
-        "nb": _as(1, "`n_background` where it is above 0; found in the movie if not given. The baseline is one more"),
+        "nb": _as(1, "`n_background` where it is above 0; found in the movie if not given; the baseline is one more"),
         "normalize_init": _not(True, "every pixel is in units of its own noise, throughout"),
         "options_local_NMF": _not(None, "it has no effect in CaImAn either"),
         "perc_baseline_snmf": _not(20, _SPARSE),
@@ -143,14 +147,14 @@ GROUPS: dict[str, dict[str, Parameter]] = {
         "min_SNR": _as(2.5, "in `evaluate_components`: above it a cell is accepted; SNR is a third of gpucells' `snr`"),
         "min_cnn_thr": _not(0.9, _CNN),
         "rval_lowest": _as(-1, "in `evaluate_components`: below it a cell is rejected"),
-        "rval_thr": _as(0.8, "in `evaluate_components`: from it on a cell is accepted; r is gpucells' `event_correlation`"),
+        "rval_thr": _as(0.8, "in `evaluate_components`: from it on a cell is accepted; r is `event_correlation`"),
         "use_cnn": _not(True, _CNN),
         "use_ecc": _not(False, "runs refuse what is longer than `max_eccentricity` by themselves"),
         "max_ecc": _not(3, "runs refuse what is longer than `max_eccentricity` by themselves"),
     },
     "spatial": {
         "dist": _not(3, _MASKS),
-        "expandCore": _not(np.array([[0, 0, 1, 0, 0], [0, 1, 1, 1, 0], [1, 1, 1, 1, 1], [0, 1, 1, 1, 0], [0, 0, 1, 0, 0]]), _MASKS),
+        "expandCore": _not(_DIAMOND, _MASKS),
         "extract_cc": _not(True, "a footprint is the piece that holds its maximum"),
         "maxthr": _not(0.1, _CUT),
         "medw": _not(None, "a footprint is smoothed as far as its noise explains its roughness"),

@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,10 @@ def generate_fname_tot(base_name: str, dims: Sequence[int], order: str) -> str:
 
 
 def decode_mmap_filename_dict(basename: str) -> dict[str, Any]:
-    """Return what a name says: ``d1``, ``d2``, ``d3``, ``order``, ``frames`` and ``T``; what it does not say is left out."""
+    """Return what a name says of ``d1``, ``d2``, ``d3``, ``order``, ``frames`` and ``T``."""
     parts = re.split("_+", Path(basename).stem.strip("_"))
     found: dict[str, Any] = {}
-    for name, value in zip(parts, parts[1:], strict=False):
+    for name, value in pairwise(parts):
         if name == "order":
             found[name] = value
         elif name in ("d1", "d2", "d3", "frames") and value.isdigit():

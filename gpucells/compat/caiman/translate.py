@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,9 @@ CELL_OF_GSIG_1P = 3.0  # gSig 3 and gSiz 13 are a cell of about 9 px: docs/metho
 CELL_OF_GSIZ_1P = 9 / 13
 #: Told how many cells there are, as few noises are asked of a candidate as still tell one from the noise: CaImAn asks
 #: nothing at all there, and leaves it to ``evaluate_components``.
-MIN_SNR_WITH_K = 3.0
+MIN_SNR_WITH_K = 2.5
+#: Cells across the shorter side of an image below which a background cannot be told from cells that fill it.
+CELLS_ACROSS = 5
 STARTS = ("greedy_roi", "sparse_nmf", "graph_nmf", "compressed_nmf")
 SOLVERS = {"lasso_lars": "lasso", "nnls_l0": "nnls_l0"}
 
@@ -39,13 +42,15 @@ class Call:
     seeds: Any = None
 
 
-def translate(params: CNMFParams) -> Call:
+def translate(params: CNMFParams, shape: tuple[int, ...] = ()) -> Call:
     """Translate parameters.
 
     Parameters
     ----------
     params : CNMFParams
         Of the run.
+    shape : tuple of int
+        ``(height, width)`` of the movie.
 
     Raises
     ------
@@ -55,7 +60,7 @@ def translate(params: CNMFParams) -> Call:
     start = params.init["method_init"]
     one_photon = start == "corr_pnr" or bool(params.init["center_psf"])
     run = _run(params, one_photon)
-    settings = _traces(params) | _size_and_number(params)
+    settings = _traces(params) | _size_and_number(params, shape)
     if one_photon:
         settings |= _ring(params, run.get("cell_diameter_px"))
     else:
@@ -63,6 +68,9 @@ def translate(params: CNMFParams) -> Call:
             raise SettingsError(f"method_init = {start!r}", f"give one of {', '.join(STARTS)}, or corr_pnr")
         if start != "greedy_roi":
             settings |= {"init": start, "n_cells": int(params.init["K"] or 30)}
+        few = min(shape, default=np.inf) < CELLS_ACROSS * run.get("cell_diameter_px", 0)
+        if few and "n_cells" in settings and "n_background" not in settings:
+            settings["n_background"] = 0
     seeds = params.init["seed_method"]
     return Call("cnmfe" if one_photon else "cnmf", run, settings, None if isinstance(seeds, str) else seeds)
 
@@ -83,11 +91,11 @@ def _run(params: CNMFParams, one_photon: bool) -> dict[str, Any]:
     return run
 
 
-def _size_and_number(params: CNMFParams) -> dict[str, Any]:
+def _size_and_number(params: CNMFParams, shape: tuple[int, ...]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     most = params.given("init", "K")
-    if most is not None and params.patch["rf"] is None:
-        found |= {"n_cells": int(most), "min_snr": MIN_SNR_WITH_K}
+    if most is not None:
+        found |= {"n_cells": int(most) * n_patches(params, shape), "min_snr": MIN_SNR_WITH_K}
     background = params.given("init", "nb")
     if background is not None and background > 0:
         found["n_background"] = int(background)
@@ -102,6 +110,28 @@ def _size_and_number(params: CNMFParams) -> dict[str, Any]:
             raise SettingsError(f"method_ls = {solver!r}", "give lasso_lars or nnls_L0")
         found["spatial_solver"] = SOLVERS[str(solver).lower()]
     return found
+
+
+def n_patches(params: CNMFParams, shape: tuple[int, ...]) -> int:
+    """Count the patches that CaImAn cuts an image into: ``K`` is the number of cells of each.
+
+    Parameters
+    ----------
+    params : CNMFParams
+        With ``rf``, half the width of a patch, and ``stride``, the overlap; 1 without ``rf``.
+    shape : tuple of int
+        ``(height, width)``.
+    """
+    half: Any
+    overlap: Any
+    half, overlap, count = params.patch["rf"], params.patch["stride"], 1
+    for axis, length in enumerate(shape if half is not None else ()):
+        side = int(half if not isinstance(half, Sequence) else half[axis])
+        shared = (
+            int(0.2 * side) if overlap is None else int(overlap if not isinstance(overlap, Sequence) else overlap[axis])
+        )
+        count *= len({*range(side, length - side, max(1, 2 * side - shared)), length - side})
+    return count
 
 
 def _traces(params: CNMFParams) -> dict[str, Any]:
@@ -123,9 +153,6 @@ def _traces(params: CNMFParams) -> dict[str, Any]:
 
 def _ring(params: CNMFParams, diameter_px: float | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, kind in (("min_corr", float), ("min_pnr", float)):
-        if (value := params.given("init", name)) is not None:
-            found[name] = kind(value)
     if (passes := params.given("init", "init_iter")) is not None:
         found["searches"] = int(np.clip(passes, 1, 10))
     factor = params.init["ring_size_factor"]

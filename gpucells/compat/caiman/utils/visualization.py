@@ -78,8 +78,10 @@ def _energy_level(weights: Any, share: float) -> float:
     return float(np.clip(sizes[min(inside, len(sizes) - 1)] / sizes[0], 1e-3, 0.999))
 
 
-def plot_contours(A: Any, Cn: Any, thr: Any = None, thr_method: str = "max", maxthr: float = 0.2, nrgthr: float = 0.9,
-                  display_numbers: bool = True, cmap: Any = None, swap_dim: bool = False, **others: Any) -> Any:  # fmt: skip
+def plot_contours(
+    A: Any, Cn: Any, thr: Any = None, thr_method: str = "max", maxthr: float = 0.2, nrgthr: float = 0.9,
+    display_numbers: bool = True, cmap: Any = None, swap_dim: bool = False, **others: Any,
+) -> Any:  # fmt: skip
     """Draw outlines on an image; return them.
 
     Parameters

@@ -62,7 +62,8 @@ class CNMF:
             if given.pop(name, None) is not None:
                 tell_once(f"{name} is not used: traces and background are solved for")
         self.params: CNMFParams = CNMFParams(**given) if params is None else params
-        self.n_processes, self.dims, self.mmap_file = n_processes, self.params.data["dims"], None
+        self.n_processes, self.dims = n_processes, self.params.data["dims"]
+        self.mmap_file: str | None = None
         self.skip_refinement = self.remove_very_bad_comps = False
         self.cells: Any = None
         self.estimates = Estimates(A=footprints, dims=self.dims)
@@ -83,19 +84,21 @@ class CNMF:
         Parameters
         ----------
         images : array
-            ``(n_frames, height, width)`` in memory or a memory map; ``(n_pixels, n_frames)`` with ``params.data['dims']``.
+            ``(n_frames, height, width)`` in memory or a memory map; ``(n_pixels, n_frames)`` where
+            ``params.data['dims']`` is known.
         indices : tuple of slice
             Rows and columns to look at.
         """
         movie = as_movie(images, self.params.data["dims"])
         if any(part != slice(None) for part in indices):
             movie = (movie.read() if isinstance(movie, Movie) else movie)[(slice(None), *indices)]
-        self.mmap_file = getattr(images, "filename", None)
-        self.mmap_file = None if self.mmap_file is None else str(self.mmap_file)
+        name = getattr(images, "filename", None)
+        self.mmap_file = None if name is None else str(name)
         if self.params.patch["only_init"]:
             tell_once("patch/only_init: fit returns the full result, with spikes, and not the initialisation alone")
-        call = translate(self.params)
-        start = self._start(movie, call)
+        shape = (movie.height, movie.width) if isinstance(movie, Movie) else tuple(movie.shape[1:])
+        call = translate(self.params, shape)
+        start = self._start(shape, call)
         held = {} if start is None else {"search_after_init": False}
         self.cells = extract_cells(movie, call.method, settings=call.settings | held, init=start, **call.run)
         self.dims = self.cells.image_shape
@@ -105,11 +108,10 @@ class CNMF:
             self._add_ring(movie)
         return self
 
-    def _start(self, movie: Any, call: Call) -> Any:
+    def _start(self, shape: tuple[int, ...], call: Call) -> Any:
         footprints = self.estimates.A
         if footprints is None:
             return None if call.seeds is None else np.asarray(call.seeds, np.float64)
-        shape = (movie.height, movie.width) if isinstance(movie, Movie) else tuple(movie.shape[1:])
         if footprints.shape[1] == 0:
             raise InputError("there are no components to begin from", "fit without Ain, or choose some")
         columns = sparse.csc_array(footprints, dtype=np.float32)
@@ -117,7 +119,7 @@ class CNMF:
             raise InputError(
                 f"Ain has {columns.shape[0]} rows, the images {shape[0]} x {shape[1]} pixels", "give (pixels, cells)"
             )
-        return caiman_file.footprints_of(columns, shape)[0]
+        return caiman_file.footprints_of(columns, (shape[0], shape[1]))[0]
 
     def _add_ring(self, movie: Any) -> None:
         n_pixels, n_frames = self.estimates.A.shape[0], self.estimates.C.shape[1]
@@ -176,7 +178,8 @@ class CNMF:
         Parameters
         ----------
         filename : path-like
-            Ends in ``.hdf5``. A name without a folder is in the current folder (CaImAn: in its folder for temporary files).
+            Ends in ``.hdf5``. A name without a folder is in the current folder; CaImAn puts it in
+            its folder for temporary files.
         """
         if Path(filename).suffix != ".hdf5":
             raise InputError(

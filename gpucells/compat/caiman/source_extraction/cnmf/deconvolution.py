@@ -83,7 +83,8 @@ def constrained_foopsi(
 
 def constrained_oasisAR2(
     y: Any, g: Any, sn: float, optimize_b: bool = True, b_nonneg: bool = True, optimize_g: int = 0, decimate: int = 5,
-    shift: int = 100, window: int | None = None, tol: float = 1e-9, max_iter: int = 1, penalty: int = 1, s_min: float = 0,
+    shift: int = 100, window: int | None = None, tol: float = 1e-9, max_iter: int = 1, penalty: int = 1,
+    s_min: float = 0,
 ) -> tuple[Float64, Float64, float, Float64, float]:  # fmt: skip
     """Deconvolve with a rise and a decay, to within the noise.
 
@@ -112,8 +113,9 @@ def constrained_oasisAR2(
         ``c``, ``s``, ``b``, ``g``, ``lam``.
     """
     found = deconvolve(
-        np.asarray(y, np.float64).reshape(1, -1), 2, coefficients=None if g is None else np.reshape(g, (1, 2)), noise=sn,
-        baseline=None if optimize_b else 0.0, baseline_nonnegative=b_nonneg, s_min=None if penalty else float(s_min),
+        np.asarray(y, np.float64).reshape(1, -1), 2, coefficients=None if g is None else np.reshape(g, (1, 2)),
+        noise=sn, baseline=None if optimize_b else 0.0, baseline_nonnegative=b_nonneg,
+        s_min=None if penalty else float(s_min),
     )  # fmt: skip
     return (
         found.denoised[0].astype(np.float64), found.spikes[0].astype(np.float64), float(found.baseline[0]),

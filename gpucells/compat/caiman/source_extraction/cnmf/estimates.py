@@ -22,13 +22,6 @@ BY_CELL = (
     "C", "S", "YrA", "R", "F_dff", "F_dff_dec", "S_dff", "bl", "c1", "g", "neurons_sn", "lam", "center",
     "coordinates", "SNR_comp", "r_values", "cnn_preds", "ecc",
 )  # fmt: skip
-#: Attributes that are None until something sets them.
-_NONE = (
-    "A", "b", "C", "f", "R", "W", "b0", "YrA", "S", "sn", "g", "bl", "c1", "neurons_sn", "lam", "center",
-    "merged_ROIs", "coordinates", "F_dff", "F_dff_dec", "S_dff", "idx_components", "idx_components_bad", "SNR_comp",
-    "r_values", "cnn_preds", "ecc", "dims", "A_thr", "discarded_components", "Cn", "nr", "accepted_list",
-    "rejected_list", "sv", "groups", "mmap_file", "frame_rate_hz", "ssub_B",
-)  # fmt: skip
 
 
 class Estimates:
@@ -46,10 +39,52 @@ class Estimates:
         ``(height, width)``.
     """
 
+    # Each is None until something sets it.
+    A: Any
+    b: Any
+    C: Any
+    f: Any
+    R: Any
+    W: Any
+    b0: Any
+    YrA: Any
+    S: Any
+    sn: Any
+    g: Any
+    bl: Any
+    c1: Any
+    neurons_sn: Any
+    lam: Any
+    center: Any
+    merged_ROIs: Any
+    coordinates: Any
+    F_dff: Any
+    F_dff_dec: Any
+    S_dff: Any
+    idx_components: Any
+    idx_components_bad: Any
+    SNR_comp: Any
+    r_values: Any
+    cnn_preds: Any
+    ecc: Any
+    dims: Any
+    A_thr: Any
+    discarded_components: Any
+    Cn: Any
+    nr: Any
+    accepted_list: Any
+    rejected_list: Any
+    sv: Any
+    groups: Any
+    mmap_file: Any
+    frame_rate_hz: Any
+    ssub_B: Any
+    viewer: Any
+
     def __init__(
         self, A: Any = None, b: Any = None, C: Any = None, f: Any = None, R: Any = None, dims: Any = None
     ) -> None:
-        for name in _NONE:
+        for name in Estimates.__annotations__:
             setattr(self, name, None)
         self.A, self.b, self.C, self.f, self.R, self.YrA, self.dims = A, b, C, f, R, R, dims
         self.shifts: list[Any] = []
@@ -99,10 +134,12 @@ class Estimates:
         pictures = {} if self.Cn is None else {"correlation": np.asarray(self.Cn, np.float32)}
         if self.sn is not None:
             pictures["noise"] = caiman.unflat(np.asarray(self.sn, np.float32), self.dims)
+        measured = self.C if self.YrA is None else self.C + self.YrA
         return Cells(
-            footprints, np.asarray((self.C + (0 if self.YrA is None else self.YrA)) * scale, np.float32), tuple(self.dims),
-            np.full(n_cells, np.nan, np.float32), accepted, tuple("" if good else caiman_file.REJECTED for good in accepted),
-            quality, None if self.S is None else np.asarray(self.C * scale, np.float32),
+            footprints, np.asarray(measured * scale, np.float32), tuple(self.dims),
+            np.full(n_cells, np.nan, np.float32), accepted,
+            tuple("" if good else caiman_file.REJECTED for good in accepted), quality,
+            None if self.S is None else np.asarray(self.C * scale, np.float32),
             None if self.S is None else np.asarray(self.S * scale, np.float32), images,
             None if images is None else np.asarray(self.f, np.float32), pictures, self.frame_rate_hz, method="caiman",
         )  # fmt: skip
@@ -262,8 +299,8 @@ class Estimates:
         overwrite : bool
             Whether an existing file may be replaced.
         **metadata
-            ``metadata`` is a YAML file with the facts of the session (``docs/nwb.md``). CaImAn's own arguments for these
-            warn: nothing is made up about a session.
+            ``metadata`` is a YAML file with the facts of the session (``docs/nwb.md``). CaImAn's own arguments for
+            these warn: nothing is made up about a session.
         """
         from gpucells import export_cells
 
