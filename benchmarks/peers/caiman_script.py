@@ -1,7 +1,7 @@
 """A CaImAn user's script, two-photon and one-photon, with one line changed: where ``caiman`` is imported from.
 
-``python benchmarks/peers/caiman_script.py movie.h5 two_photon``; put ``caiman`` back in the three import lines and it is
-CaImAn's. Written for this project after CaImAn's documentation.
+``python benchmarks/peers/caiman_script.py movie.h5 two_photon``; put ``caiman`` back in the three import lines, and
+it is CaImAn's. Written for this project after CaImAn's documentation.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def analyse(images: np.ndarray, kind: str, folder: str = ".") -> cnmf.CNMF:
     images = np.reshape(Yr.T, [T, *dims], order="F")
     opts = CNMFParams(params_dict={"two_photon": TWO_PHOTON, "one_photon": ONE_PHOTON}[kind])
     if kind == "one_photon":
-        cn, pnr = cm.summary_images.correlation_pnr(images, gSig=opts.init["gSig"][0], swap_dim=False)
+        cn, _ = cm.summary_images.correlation_pnr(images, gSig=opts.init["gSig"][0], swap_dim=False)
         opts.change_params({"dims": dims, "border_pix": 0})
     else:
         cn = cm.local_correlations(images, swap_dim=False)

@@ -1,8 +1,8 @@
 """Run CaImAn's own tests against ``gpucells.compat.caiman``.
 
-``python benchmarks/peers/caiman_tests.py PATH/TO/CaImAn`` (a checkout, or the folder that has ``caiman/tests``). Its test
-files are run as they are, with our modules under the name ``caiman``; what they import that is not ours is said. None of
-CaImAn's code but its tests is run. A line a test: pass, fail, or not applicable with the reason.
+``python benchmarks/peers/caiman_tests.py PATH/TO/CaImAn`` (a checkout, or the folder that has ``caiman/tests``). Its
+test files are run as they are, with our modules under the name ``caiman``; none of CaImAn's code but its tests is run.
+A line a test: pass, fail, or not applicable with the reason.
 """
 
 from __future__ import annotations
@@ -37,7 +37,11 @@ ELSEWHERE = {
     "test_spatial": "has no tests",
 }
 #: Tests that ask for what there is not.
-NOT_HERE = {"test_3D": "volumes", "test_single_thread": "needs CaImAn's demo movie", "test_parallel": "needs CaImAn's demo movie"}
+NOT_HERE = {
+    "test_3D": "volumes",
+    "test_single_thread": "needs CaImAn's demo movie",
+    "test_parallel": "needs CaImAn's demo movie",
+}
 
 
 def put_in_place() -> None:

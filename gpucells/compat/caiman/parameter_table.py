@@ -190,6 +190,13 @@ GROUPS: dict[str, dict[str, Parameter]] = {
 }  # fmt: skip
 
 
+#: Values that ask for what is done anyway, so that nothing is said about them.
+OUR_WAY: dict[tuple[str, str], Any] = {
+    ("init", "ssub"): 1, ("patch", "del_duplicates"): True, ("patch", "nb_patch"): 0, ("patch", "only_init"): False,
+    ("patch", "p_ssub"): 1, ("patch", "p_tsub"): 1, ("quality", "use_cnn"): False,
+}  # fmt: skip
+
+
 def table() -> str:
     """Return the parameters as Markdown, a table a group, for the documentation."""
     lines: list[str] = []

@@ -25,7 +25,7 @@ def _depth_of_caller() -> int:
     frame, depth = sys._getframe(1), 1
     while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith("gpucells."):
         frame, depth = frame.f_back, depth + 1
-    return depth - 1
+    return depth
 
 
 def forget() -> None:

@@ -13,7 +13,6 @@ from scipy import sparse
 from gpucells.compat.caiman.estimates_background import fit_ring
 from gpucells.compat.caiman.movies import as_movie, open_files
 from gpucells.compat.caiman.parameter_others import CNMF_ARGUMENTS
-from gpucells.compat.caiman.parameter_table import GROUPS
 from gpucells.compat.caiman.source_extraction.cnmf.estimates import BY_CELL, Estimates
 from gpucells.compat.caiman.source_extraction.cnmf.params import CNMFParams
 from gpucells.compat.caiman.told_once import tell_once
@@ -252,11 +251,8 @@ def load_CNMF(filename: str | os.PathLike[str], n_processes: int = 1, dview: Any
         return found
     content = caiman_file.read_content(Path(filename))
     for group, values in content.pop("params", {}).items():
-        if group in GROUPS and isinstance(values, dict):
-            known = {name: value for name, value in values.items() if name in GROUPS[group] and name != "indices"}
-            found.params.set(
-                group, {"indices": GROUPS["motion"]["indices"].default} | known if group == "motion" else known
-            )
+        if isinstance(values, dict):
+            found.params.restore(group, values)
     found.params.check_consistency()
     estimates = content.pop("estimates")
     _fill(found.estimates, estimates)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpucells.compat.caiman.parameter_others import ARGUMENTS, WITHOUT_EFFECT
-from gpucells.compat.caiman.parameter_table import GROUPS, places
+from gpucells.compat.caiman.parameter_table import GROUPS, OUR_WAY, places
 from gpucells.compat.caiman.told_once import tell_once
 from gpucells.errors import InputError, SettingsError
 from gpucells.settings import nearest
@@ -131,6 +131,23 @@ class CNMFParams:
                 if whole and same(value, GROUPS[group][name].default):
                     self._given.discard((group, name))
 
+    def restore(self, group: str, values: dict[str, Any]) -> None:
+        """Take a group as a file has it: names that are not known are left out, and nothing warns.
+
+        Parameters
+        ----------
+        group : str
+            Its name.
+        values : dict
+            By name; text may be bytes.
+        """
+        for name, value in values.items():
+            if name in GROUPS.get(group, {}) and name != "indices":
+                text = isinstance(value, np.ndarray) and value.dtype.kind == "S"
+                self._put(group, name, [item.decode() for item in value] if text else value, warn=False)
+                if same(getattr(self, group)[name], GROUPS[group][name].default):
+                    self._given.discard((group, name))
+
     def _put_everywhere(self, name: str, value: Any, groups: list[str]) -> None:
         honoured = any(GROUPS[group][name].honoured for group in groups)
         for group in groups:
@@ -140,7 +157,8 @@ class CNMFParams:
         parameter = GROUPS[group][name]
         getattr(self, group)[name] = value
         self._given.add((group, name))
-        if warn and not parameter.honoured and name not in _MADE_BY_US and not same(value, parameter.default):
+        usual = same(value, parameter.default) or same(value, OUR_WAY.get((group, name), parameter.default))
+        if warn and not parameter.honoured and name not in _MADE_BY_US and not usual:
             tell_once(f"CaImAn's {group}/{name} is not honoured: {parameter.meaning}")
 
     def given(self, group: str, name: str) -> Any:
