@@ -226,7 +226,6 @@ CHOSEN: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("init", "gSiz"): ((9, 9), {"cell_diameter_px": 9.0}),
     ("init", "center_psf"): (True, {"preset": "one_photon"}),
     ("init", "method_init"): ("corr_pnr", {"preset": "one_photon"}),
-    ("init", "nb"): (2, {"n_background": 2}),
     ("init", "tsub"): (1, {"downsample_time_by": 1}),
     ("merging", "do_merge"): (False, {"duplicate_correlation": 1.0}),
     ("merging", "merge_thr"): (0.7, {"duplicate_correlation": 0.7}),
@@ -242,7 +241,7 @@ CHOSEN: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
 #: Honoured elsewhere: in files, ``evaluate_components``, the ring, or where a run begins.
 ELSEWHERE = {
     *(("data", name) for name in ("fnames", "dims", "var_name_hdf5")),
-    *(("init", name) for name in ("init_iter", "ring_size_factor", "seed_method", "ssub_B")),
+    *(("init", name) for name in ("init_iter", "nb", "ring_size_factor", "seed_method", "ssub_B")),
     *(("quality", name) for name in ("SNR_lowest", "min_SNR", "rval_lowest", "rval_thr")),
 }
 
@@ -265,6 +264,15 @@ def test_every_honoured_parameter_changes_the_call() -> None:
     assert translate(CNMFParams(params_dict={"init": {"seed_method": seeds}})).seeds == seeds
     with pytest.raises(SettingsError, match="method_init"):
         translate(CNMFParams(params_dict={"init": {"method_init": "pca_ica"}}))
+
+
+def test_the_number_of_background_components_is_the_movies() -> None:
+    assert "n_background" not in translate(CNMFParams(gnb=1)).settings
+    with pytest.warns(told_once.CompatibilityWarning, match="as the movie has"):
+        assert "n_background" not in translate(CNMFParams(gnb=2)).settings
+    params = CNMFParams(params_dict=TOY)  # an image that few cells fill
+    assert translate(params, DIMS).settings["n_background"] == 0
+    assert "n_background" not in translate(params, (200, 300)).settings
 
 
 def test_k_counts_for_each_patch() -> None:

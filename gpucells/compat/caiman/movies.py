@@ -66,7 +66,15 @@ def as_movie(images: Any, dims: Sequence[int] | None = None) -> Any:
 
 
 def frame_blocks(n_frames: int, n_pixels: int, n_bytes: int = 64 << 20) -> list[slice]:
-    """Cut frames into slices of about so many bytes in single precision."""
+    """Cut frames into slices.
+
+    Parameters
+    ----------
+    n_frames, n_pixels : int
+        Of the movie.
+    n_bytes : int
+        Of a slice in single precision, about.
+    """
     step = max(1, n_bytes // (4 * max(1, n_pixels)))
     return [slice(first, min(first + step, n_frames)) for first in range(0, n_frames, step)]
 

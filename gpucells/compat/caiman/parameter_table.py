@@ -89,7 +89,7 @@ GROUPS: dict[str, dict[str, Parameter]] = {
         "min_corr": _not(0.85, _SEED),
         "min_pnr": _not(20, _SEED),
         "nIter": _not(5, _SEEDS),
-        "nb": _as(1, "`n_background` where it is above 0; found in the movie if not given; the baseline is one more"),
+        "nb": _as(1, "0 or less with corr_pnr: `W` and `b0` instead of `b` and `f`; above 0 the number is the movie's"),
         "normalize_init": _not(True, "every pixel is in units of its own noise, throughout"),
         "options_local_NMF": _not(None, "it has no effect in CaImAn either"),
         "perc_baseline_snmf": _not(20, _SPARSE),

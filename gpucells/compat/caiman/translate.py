@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpucells.compat.caiman.source_extraction.cnmf.params import CNMFParams
+from gpucells.compat.caiman.told_once import tell_once
 from gpucells.errors import SettingsError
 
 CELL_OF_GSIG_1P = 3.0  # gSig 3 and gSiz 13 are a cell of about 9 px: docs/methods/cnmfe.md
@@ -69,7 +70,7 @@ def translate(params: CNMFParams, shape: tuple[int, ...] = ()) -> Call:
         if start != "greedy_roi":
             settings |= {"init": start, "n_cells": int(params.init["K"] or 30)}
         few = min(shape, default=np.inf) < CELLS_ACROSS * run.get("cell_diameter_px", 0)
-        if few and "n_cells" in settings and "n_background" not in settings:
+        if few and "n_cells" in settings and params.given("init", "nb") is None:
             settings["n_background"] = 0
     seeds = params.init["seed_method"]
     return Call("cnmfe" if one_photon else "cnmf", run, settings, None if isinstance(seeds, str) else seeds)
@@ -96,9 +97,8 @@ def _size_and_number(params: CNMFParams, shape: tuple[int, ...]) -> dict[str, An
     most = params.given("init", "K")
     if most is not None:
         found |= {"n_cells": int(most) * n_patches(params, shape), "min_snr": MIN_SNR_WITH_K}
-    background = params.given("init", "nb")
-    if background is not None and background > 0:
-        found["n_background"] = int(background)
+    if params.init["nb"] > 1:
+        tell_once("CaImAn's init/nb above 0 is not honoured: as many background components are taken as the movie has")
     if (frames := params.given("init", "tsub")) is not None:
         found["downsample_time_by"] = max(1, int(frames))
     if (correlation := params.given("merging", "merge_thr")) is not None:
