@@ -397,6 +397,13 @@ def test_constrained_foopsi_finds_calcium_and_spikes(
         deconvolution.constrained_foopsi(trace)
 
 
+def test_calcium_of_the_first_frame_is_kept_apart() -> None:
+    trace = 5 * 0.9 ** np.arange(200) + np.random.default_rng(0).normal(0, 0.1, 200)
+    c, _, c1, *_ = deconvolution.constrained_foopsi(trace, g=np.array([0.9]), sn=0.1, p=1, bl=0.0)
+    assert c1 == pytest.approx(5, rel=0.05)
+    assert np.abs(c).max() < 0.3
+
+
 def test_oasis_meets_the_conditions_of_its_problem() -> None:
     rng = np.random.default_rng(0)
     trace = signal.lfilter([1], [1, -0.9], rng.random(400) < 0.03) + rng.normal(0, 0.2, 400)
