@@ -2,8 +2,8 @@
 
 The root has ``dims`` and flags, the groups ``estimates`` and ``params/<group>`` the rest: nothing is the text
 ``NoneType``, text is an attribute of its group, a sparse matrix a group of ``data``, ``indices``, ``indptr`` and
-``shape``, numbers are scalars. A file does not keep ``f0``, the pixel size, why a cell was rejected, nor summary images
-but the correlation (``Cn``) and the noise (``sn``).
+``shape``, numbers are scalars. A group ``gpucells`` has what CaImAn has no place for, and makes nothing of: ``f0``, the
+pixel size, why a cell was rejected. Of summary images the correlation (``Cn``) and the noise (``sn``) are kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scipy import sparse
 
 from gpucells.errors import ResultFileError
 from gpucells.export import caiman_estimates as caiman
-from gpucells.export.values import blocks
+from gpucells.export.values import blocks, has_model
 from gpucells.io.atomic_file import LateErrors, written_atomically
 from gpucells.model.cells import Cells
 from gpucells.progress import Event, ProgressSink
@@ -97,8 +97,14 @@ def write(cells: Cells, path: Path, options: Options, overwrite: bool, progress:
         "A_thr": None, "shifts": [],
     } | caiman.numbers(cells)  # fmt: skip
     data = {"dims": cells.image_shape} | ({"fr": cells.frame_rate_hz} if cells.frame_rate_hz else {})
-    content = _root(cells.image_shape) | {"estimates": estimates, "params": {"data": data}}
+    content = _root(cells.image_shape) | {"estimates": estimates, "params": {"data": data}, "gpucells": _own(cells)}
     write_content(path, content, overwrite, options.compression, progress)
+
+
+def _own(cells: Cells) -> dict[str, Any]:
+    reasons = np.array([reason.encode() for reason in cells.rejection], "S")
+    own = {"f0": cells.f0, "rejection": reasons, "has_model": has_model(cells)}
+    return own | ({} if cells.pixel_size_um is None else {"pixel_size_um": cells.pixel_size_um})
 
 
 def _root(dims: tuple[int, ...]) -> dict[str, Any]:

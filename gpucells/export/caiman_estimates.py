@@ -16,6 +16,7 @@ from scipy import sparse
 from gpucells.model.cells import Cells
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 #: CaImAn's SNR is about a third of a peak over noise: its noise is three standard deviations of a trace's lower half.
 SNR_SHARE = 3.0
 #: Its measure, ours, and what ours is divided by.
@@ -34,25 +35,29 @@ OF_TRACES = (
 Rows = Literal["C", "S", "YrA"]
 
 
-def norms(cells: Cells) -> Float32:
+def norms(cells: Cells) -> Float64:
     """Return the norm of each footprint, ``(n_cells,)``; 1 of one that is empty."""
-    squares = np.asarray(cells.footprints.multiply(cells.footprints).sum(axis=1), np.float64).ravel()
-    return np.where(squares > 0, np.sqrt(squares), 1).astype(np.float32)
+    weights = cells.footprints.astype(np.float64)
+    squares = np.asarray(weights.multiply(weights).sum(axis=1)).ravel()
+    return np.where(squares > 0, np.sqrt(squares), 1.0)
 
 
 def unit_footprints(cells: Cells) -> sparse.csc_matrix:
-    """Return ``A``: ``(n_pixels, n_cells)`` float32, pixels in Fortran order, norm 1."""
+    """Return ``A``: ``(n_pixels, n_cells)``, pixels in Fortran order, norm 1.
+
+    It is float64, as CaImAn's own: divided by a column's maximum it is the footprint to the last digit of its float32.
+    """
     rows = sparse.csr_array(cells.footprints)
     height, width = cells.image_shape
     row, column = np.divmod(rows.indices.astype(np.int64), width)
     scale = np.repeat(norms(cells), np.diff(rows.indptr))
-    entries = (rows.data / scale).astype(np.float32), column * height + row, rows.indptr
+    entries = rows.data / scale, column * height + row, rows.indptr
     found = sparse.csc_matrix(entries, shape=(height * width, cells.n_cells))
     found.sort_indices()
     return found
 
 
-def rows_of(cells: Cells, kind: Rows, some: slice, norm: Float32) -> Float32:
+def rows_of(cells: Cells, kind: Rows, some: slice, norm: Float64) -> Float32:
     """Return rows of ``C``, ``S`` or ``YrA``.
 
     Parameters
@@ -72,7 +77,7 @@ def rows_of(cells: Cells, kind: Rows, some: slice, norm: Float32) -> Float32:
     numpy.ndarray
         ``(n, n_frames)`` float32.
     """
-    measured, scale = cells.traces[some], norm[some, None]
+    measured, scale = cells.traces[some], norm[some, None].astype(np.float32)
     if kind == "S":
         spikes = np.zeros_like(measured) if cells.spikes is None else cells.spikes[some]
         return np.where(_modelled(spikes), spikes, 0).astype(np.float32) * scale

@@ -11,20 +11,11 @@ from numpy.typing import NDArray
 
 import gpucells
 from gpucells.export.matlab import Array, streamed
-from gpucells.export.values import blocks, image_block
+from gpucells.export.values import blocks, has_model, image_block
 from gpucells.model.cells import Cells
 
 Float32 = NDArray[np.float32]
 Kind = Literal["traces", "denoised", "spikes"]
-
-
-def has_model(cells: Cells) -> NDArray[np.bool_]:
-    """Say of which cells the method's model has a trace."""
-    if cells.denoised is None:
-        return np.zeros(cells.n_cells, np.bool_)
-    step = max(1, (1 << 22) // max(1, cells.n_frames))
-    parts = [np.isfinite(cells.denoised[start : start + step]).any(axis=1) for start in range(0, cells.n_cells, step)]
-    return np.concatenate(parts) if parts else np.zeros(0, np.bool_)
 
 
 def baselines(cells: Cells) -> Float32:

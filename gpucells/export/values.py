@@ -25,6 +25,15 @@ def has(cells: Cells, kind: Kind) -> bool:
     return getattr(cells, kind) is not None
 
 
+def has_model(cells: Cells) -> NDArray[np.bool_]:
+    """Say of which cells the method's model has a trace."""
+    if cells.denoised is None:
+        return np.zeros(cells.n_cells, np.bool_)
+    step = max(1, (1 << 22) // max(1, cells.n_frames))
+    parts = [np.isfinite(cells.denoised[start : start + step]).any(axis=1) for start in range(0, cells.n_cells, step)]
+    return np.concatenate(parts) if parts else np.zeros(0, np.bool_)
+
+
 def trace_block(cells: Cells, kind: Kind, some: slice, frames: slice = slice(None)) -> Float32:
     """Return traces of some cells at some frames.
 

@@ -52,7 +52,8 @@ def read(path: Path) -> Cells:
     Returns
     -------
     Cells
-        ``f0`` NaN. ``denoised`` and ``spikes`` where it has spikes. In ``quality`` CaImAn's measures by its names.
+        ``f0`` NaN but in files of gpucells. ``denoised`` and ``spikes`` where it has spikes. In ``quality`` CaImAn's
+        measures by its names.
 
     Raises
     ------
@@ -84,13 +85,20 @@ def _read(file: h5py.File, path: Path) -> Cells:
     chosen = _numbers(estimates, "idx_components")
     accepted = np.ones(n_cells, bool) if chosen is None else np.isin(np.arange(n_cells), chosen)
     images, in_time = _background(estimates, shape)
+    own = _own(file, n_cells)
+    if spikes is not None and "has_model" in own:
+        spikes[~own["has_model"]] = np.nan
+        if residuals is None:
+            model = model.copy()
+        model[~own["has_model"]] = np.nan
     return Cells(
         footprints=footprints,
         traces=traces,
         image_shape=shape,
-        f0=np.full(n_cells, np.nan, np.float32),
+        f0=own.get("f0", np.full(n_cells, np.nan, np.float32)),
         accepted=accepted,
-        rejection=tuple("" if kept else REJECTED for kept in accepted),
+        rejection=_rejection(accepted, own.get("rejection")),
+        pixel_size_um=own.get("pixel_size_um"),
         quality=_quality(estimates, largest),
         denoised=None if spikes is None else model,
         spikes=spikes,
@@ -102,6 +110,24 @@ def _read(file: h5py.File, path: Path) -> Cells:
         settings=_params(file),
         provenance=Provenance(source=str(path)),
     )
+
+
+def _own(file: h5py.File, n_cells: int) -> dict[str, Any]:
+    """Return what gpucells wrote beside CaImAn's own, where that is of as many cells."""
+    group = file.get("gpucells")
+    if group is None or any(len(group[name]) != n_cells for name in ("f0", "rejection", "has_model")):
+        return {}
+    found: dict[str, Any] = {
+        "f0": group["f0"][()].astype(np.float32),
+        "rejection": tuple(bytes(reason).decode(errors="replace") for reason in group["rejection"][()]),
+        "has_model": group["has_model"][()].astype(bool),
+    }
+    return found | ({"pixel_size_um": float(group["pixel_size_um"][()])} if "pixel_size_um" in group else {})
+
+
+def _rejection(accepted: NDArray[np.bool_], told: tuple[str, ...] | None) -> tuple[str, ...]:
+    reasons = told or ("",) * len(accepted)
+    return tuple("" if kept else reason or REJECTED for kept, reason in zip(accepted, reasons, strict=True))
 
 
 def _image_shape(file: h5py.File, path: Path) -> tuple[int, int]:
@@ -132,13 +158,13 @@ def footprints_of(columns: sparse.csc_array, shape: tuple[int, int]) -> tuple[sp
     if columns.shape[0] != shape[0] * shape[1]:
         raise ResultFileError(f"footprints have {columns.shape[0]} pixels, the image is {shape[0]} x {shape[1]}")
     column, row = np.divmod(columns.indices.astype(np.int64), shape[0])
-    entries = columns.data.astype(np.float32), row * shape[1] + column, columns.indptr
+    entries = columns.data.astype(np.float64), row * shape[1] + column, columns.indptr
     rows = sparse.csr_array(entries, shape=columns.shape[::-1])
     rows.sort_indices()
-    largest = np.asarray(rows.max(axis=1).toarray(), np.float32).ravel() if rows.shape[0] else np.zeros(0, np.float32)
-    largest = np.where(largest > 0, largest, 1).astype(np.float32)
+    largest = np.asarray(rows.max(axis=1).toarray()).ravel() if rows.shape[0] else np.zeros(0)
+    largest = np.where(largest > 0, largest, 1)
     rows.data /= np.repeat(largest, np.diff(rows.indptr))
-    return rows, largest
+    return rows.astype(np.float32), largest.astype(np.float32)
 
 
 def _rows(dataset: h5py.Dataset, scale: Float32) -> Float32:

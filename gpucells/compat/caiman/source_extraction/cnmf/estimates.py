@@ -94,7 +94,7 @@ class Estimates:
     def of(cls, cells: Cells) -> Estimates:
         """Make estimates of cells; of those that have no model ``C`` is the trace as measured."""
         norm, everything = caiman.norms(cells), slice(None)
-        found = cls(caiman.unit_footprints(cells), dims=cells.image_shape)
+        found = cls(caiman.unit_footprints(cells).astype(np.float32), dims=cells.image_shape)
         found.C = caiman.rows_of(cells, "C", everything, norm)
         found.S = None if cells.spikes is None else caiman.rows_of(cells, "S", everything, norm)
         found.YrA = found.R = caiman.rows_of(cells, "YrA", everything, norm)
