@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from gpucells.compat.told_once import tell_once
 from gpucells.errors import SettingsError
 from gpucells.settings import nearest
-
-
-class NotHonoured(UserWarning):
-    """A parameter of another tool that changes nothing here; the message says why."""
 
 
 def same(value: Any) -> Any:
@@ -86,7 +82,6 @@ class Table:
     def __init__(self, tool: str, *parameters: Parameter) -> None:
         self.tool = tool
         self.parameters = {one.name: one for one in parameters}
-        self._told: set[str] = set()
 
     def __iter__(self) -> Iterator[Parameter]:
         return iter(self.parameters.values())
@@ -132,22 +127,13 @@ class Table:
             if is_empty(value):
                 continue
             if not one.honoured:
-                self._tell(one, value)
+                if not np.array_equal(value, one.default):
+                    tell_once(f"{self.tool}: {one.name} is not honoured: {one.reason}")
                 continue
             ours = one.convert(value) if one.setting or one.run else None
             if ours is not None:
                 (settings if one.setting else run)[one.setting or one.run] = ours
         return settings, run
-
-    def _tell(self, one: Parameter, value: Any) -> None:
-        if one.name in self._told or np.array_equal(value, one.default):
-            return
-        self._told.add(one.name)
-        warnings.warn(f"{self.tool}: {one.name} is not honoured: {one.reason}", NotHonoured, stacklevel=4)
-
-    def forget(self) -> None:
-        """Warn of everything again."""
-        self._told.clear()
 
     def markdown(self) -> str:
         """Return the table for the documentation: name, default, what it becomes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpucells.compat.caiman.told_once import tell_once
+from gpucells.compat.told_once import tell_once
 
 WHY = "no processes are started: threads, or the GPU, share the work"
 

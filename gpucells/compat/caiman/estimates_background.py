@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from gpucells.compat.caiman.movies import as_movie, flat_frames, frame_blocks
-from gpucells.compat.caiman.told_once import tell_once
+from gpucells.compat.told_once import tell_once
 from gpucells.errors import InputError
 from gpucells.model.movie import Movie
 from gpucells.ops.ring_weights import ring_offsets, ring_weights

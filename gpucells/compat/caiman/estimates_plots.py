@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpucells.compat.caiman.told_once import tell_once
 from gpucells.compat.caiman.utils.visualization import get_contours
+from gpucells.compat.told_once import tell_once
 from gpucells.report.contours import draw_component, draw_contours
 
 if TYPE_CHECKING:

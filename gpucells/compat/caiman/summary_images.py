@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gpucells.candidates.corr_pnr import filter_to_cells, measure_images
 from gpucells.compat.caiman.movies import open_files
-from gpucells.compat.caiman.told_once import tell_once
+from gpucells.compat.told_once import tell_once
 from gpucells.errors import SettingsError
 from gpucells.ops.local_correlation import local_correlation
 from gpucells.ops.noise import noise_std

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpucells.compat.caiman.source_extraction.cnmf.params import CNMFParams
-from gpucells.compat.caiman.told_once import tell_once
+from gpucells.compat.told_once import tell_once
 from gpucells.errors import SettingsError
 
 CELL_OF_GSIG_1P = 3.0  # gSig 3 and gSiz 13 are a cell of about 9 px: docs/methods/cnmfe.md

@@ -13,7 +13,7 @@ import tifffile
 
 import gpucells
 from gpucells.compat import cellsort
-from gpucells.compat.parameters import NotHonoured
+from gpucells.compat.told_once import NotHonoured, forget
 from gpucells.errors import InputError, SettingsError
 from gpucells.postprocess.match import score_cells
 
@@ -199,15 +199,14 @@ def test_unknown_names_and_values_are_refused() -> None:
 
 def test_what_is_not_honoured_warns_once(tmp_path: Path) -> None:
     movie = np.random.default_rng(0).normal(50, 1, (20, 6, 7))
-    table = cellsort.TABLES["cellsort_pca"]
-    table.forget()
+    forget()
     with pytest.warns(NotHonoured, match="outputdir is not honoured"):
         cellsort.cellsort_pca(movie, [], 2, [], str(tmp_path))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         cellsort.cellsort_pca(movie, [], 2, [], str(tmp_path))
         cellsort.cellsort_segmentation(np.zeros((1, 4, 4)), plotting=0)
-    table.forget()
+    forget()
 
 
 def test_chosen_components_are_given_back() -> None:

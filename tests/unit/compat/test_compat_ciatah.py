@@ -22,7 +22,7 @@ from gpucells.compat.ciatah import TABLES, Done, model_extract_signals_from_movi
 from gpucells.compat.ciatah.folders import Recording, find_movies, locked, prefix_of, recordings
 from gpucells.compat.ciatah.names import METHODS, translated
 from gpucells.compat.ciatah.run_table import COLUMNS
-from gpucells.compat.parameters import NotHonoured
+from gpucells.compat.told_once import NotHonoured, forget
 from gpucells.errors import InputError, ResultFileError, SettingsError
 from gpucells.methods.registry import find_method
 from gpucells.postprocess.match import compare
@@ -312,7 +312,7 @@ def test_every_default_of_the_screens_is_a_value_that_ours_takes(screen: str) ->
 
 
 def test_general_options_that_change_nothing_warn_once(quick: Any, tmp_path: Path) -> None:
-    TABLES["general"].forget()
+    forget()
     with pytest.warns(NotHonoured, match="workers is not honoured"):
         call(tmp_path, "CNMF", workers=4)
     with warnings.catch_warnings():

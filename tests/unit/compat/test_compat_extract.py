@@ -14,8 +14,7 @@ from scipy import sparse
 
 import gpucells
 from gpucells.compat.extract import CONFIG, THRESHOLDS, extractor, get_defaults
-from gpucells.compat.extract.names import CONFIG as TABLE
-from gpucells.compat.parameters import NotHonoured
+from gpucells.compat.told_once import NotHonoured, forget
 from gpucells.errors import InputError, SettingsError
 from gpucells.methods.extract.settings import ExtractSettings
 from gpucells.postprocess.match import score_cells
@@ -145,13 +144,13 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
 
 
 def test_what_is_not_honoured_warns_once() -> None:
-    TABLE.forget()
+    forget()
     with pytest.warns(NotHonoured, match="num_partitions_x is not honoured: tiles follow"):
         CONFIG.translate({"num_partitions_x": 2})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         CONFIG.translate({"num_partitions_x": 2, "cellfind_max_steps": 1000, "num_partitions_y": None})
-    TABLE.forget()
+    forget()
 
 
 def test_copies_remember_what_was_assigned() -> None:

@@ -15,8 +15,8 @@ from gpucells.compat.caiman.movies import as_movie, open_files
 from gpucells.compat.caiman.parameter_others import CNMF_ARGUMENTS
 from gpucells.compat.caiman.source_extraction.cnmf.estimates import BY_CELL, Estimates
 from gpucells.compat.caiman.source_extraction.cnmf.params import CNMFParams
-from gpucells.compat.caiman.told_once import tell_once
 from gpucells.compat.caiman.translate import Call, ring_radius_px, translate
+from gpucells.compat.told_once import tell_once
 from gpucells.errors import InputError, SettingsError
 from gpucells.export.caiman import write_content
 from gpucells.io import caiman_file

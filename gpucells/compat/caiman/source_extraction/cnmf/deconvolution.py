@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpucells.compat.caiman.source_extraction.cnmf.oasis import constrained_oasisAR1
-from gpucells.compat.caiman.told_once import tell_once
+from gpucells.compat.told_once import tell_once
 from gpucells.errors import InputError
 from gpucells.ops.noise import noise_std
 from gpucells.ops.oasis import deconvolve, slowest_decay

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from gpucells.compat.caiman import estimates_background, estimates_plots, estimates_traces
 from gpucells.compat.caiman.source_extraction.cnmf.params import CNMFParams
-from gpucells.compat.caiman.told_once import tell_once
+from gpucells.compat.told_once import tell_once
 from gpucells.errors import InputError
 from gpucells.export import caiman_estimates as caiman
 from gpucells.io import caiman_file

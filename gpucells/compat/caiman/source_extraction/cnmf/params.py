@@ -11,7 +11,7 @@ import numpy as np
 
 from gpucells.compat.caiman.parameter_others import ARGUMENTS, WITHOUT_EFFECT
 from gpucells.compat.caiman.parameter_table import GROUPS, OUR_WAY, places
-from gpucells.compat.caiman.told_once import tell_once
+from gpucells.compat.told_once import tell_once
 from gpucells.errors import InputError, SettingsError
 from gpucells.settings import nearest
 

@@ -15,7 +15,7 @@ from reference.many_cells import many_cells
 from scipy import ndimage, signal, sparse
 
 import gpucells.compat.caiman as cm
-from gpucells.compat.caiman import told_once
+from gpucells.compat import told_once
 from gpucells.compat.caiman.parameter_table import GROUPS
 from gpucells.compat.caiman.source_extraction.cnmf import cnmf, deconvolution, oasis
 from gpucells.compat.caiman.source_extraction.cnmf.estimates import Estimates
@@ -33,7 +33,7 @@ Movie = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 def afresh() -> Iterator[None]:
     told_once.forget()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", told_once.CompatibilityWarning)
+        warnings.simplefilter("ignore", told_once.NotHonoured)
         yield
 
 
@@ -193,7 +193,7 @@ def test_what_is_not_honoured_warns_once_with_the_reason(group: str, name: str) 
     if name in ("nb", "caiman_version", "last_commit"):  # copies of init.nb, and marks of CaImAn's own
         return
     reason = f"{group}/{name} is not honoured: {GROUPS[group][name].meaning[:9]}"
-    with pytest.warns(told_once.CompatibilityWarning, match=reason):
+    with pytest.warns(told_once.NotHonoured, match=reason):
         CNMFParams(params_dict={group: {name: 12345}})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -201,7 +201,7 @@ def test_what_is_not_honoured_warns_once_with_the_reason(group: str, name: str) 
 
 
 def test_warnings_show_the_users_line() -> None:
-    with pytest.warns(told_once.CompatibilityWarning) as told:
+    with pytest.warns(told_once.NotHonoured) as told:
         CNMFParams(params_dict={"patch": {"rf": 3}})
     assert told[0].filename == __file__
 
@@ -268,7 +268,7 @@ def test_every_honoured_parameter_changes_the_call() -> None:
 
 def test_the_number_of_background_components_is_the_movies() -> None:
     assert "n_background" not in translate(CNMFParams(gnb=1)).settings
-    with pytest.warns(told_once.CompatibilityWarning, match="as the movie has"):
+    with pytest.warns(told_once.NotHonoured, match="as the movie has"):
         assert "n_background" not in translate(CNMFParams(gnb=2)).settings
     params = CNMFParams(params_dict=TOY)  # an image that few cells fill
     assert translate(params, DIMS).settings["n_background"] == 0

@@ -6,8 +6,8 @@ import sys
 import warnings
 
 
-class CompatibilityWarning(UserWarning):
-    """Something of CaImAn's that is not done, or done otherwise."""
+class NotHonoured(UserWarning):
+    """Something of another tool's that is not done here, or done otherwise; the message says why."""
 
 
 _told: set[str] = set()
@@ -17,7 +17,7 @@ def tell_once(message: str) -> None:
     """Warn, where this has not been said before."""
     if message not in _told:
         _told.add(message)
-        warnings.warn(message, CompatibilityWarning, stacklevel=_depth_of_caller())
+        warnings.warn(message, NotHonoured, stacklevel=_depth_of_caller())
 
 
 def _depth_of_caller() -> int:

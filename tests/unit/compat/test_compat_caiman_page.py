@@ -14,7 +14,7 @@ import pytest
 import gpucells
 from gpucells.compat.caiman.parameter_table import table
 from gpucells.compat.caiman.source_extraction.cnmf.estimates import Estimates
-from gpucells.compat.caiman.told_once import CompatibilityWarning
+from gpucells.compat.told_once import NotHonoured
 from gpucells.postprocess.match import compare
 
 
@@ -50,7 +50,7 @@ def test_the_example_finds_cells(page: str) -> None:
     movie = gpucells.simulate_movie("two_photon", shape=(300, 64, 64), seed=0).movie
     names: dict[str, object] = {"images": np.asarray(movie)}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CompatibilityWarning)
+        warnings.simplefilter("ignore", NotHonoured)
         exec(compile(code[1], "caiman.md", "exec"), names)
     assert len(names["cnm"].estimates.idx_components) > 3  # type: ignore[attr-defined]
 
@@ -65,7 +65,7 @@ def test_a_users_script_runs_but_for_its_imports(
     script = importlib.import_module("caiman_script")
     made = gpucells.simulate_movie(kind, shape=(400, 96, 110), n_cells=30, cell_diameter_px=9, seed=1)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CompatibilityWarning)
+        warnings.simplefilter("ignore", NotHonoured)
         script.analyse(np.asarray(made.movie, np.float32), kind, str(tmp_path))
     assert "components" in capsys.readouterr().out
     scores = compare(tmp_path / "analysis_results.hdf5", made.truth)
