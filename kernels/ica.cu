@@ -6,14 +6,14 @@
 // slope, the curvature and two sums would read a block's components five times and write them three times; here they are
 // read and written once.
 //
-// Bound by memory: 8 bytes a component and sample in float32, about 5 flops (skew, cube) or 40 (tanh). 80 components,
+// Bound by memory: 8 bytes a component and sample in float32, about 5 flops (skew, cube), 15 (gauss) or 40 (tanh). 80 components,
 // 64 MB of them at once: 38 us at 3.35 TB/s; the two products take 4 n_features flops for each of them.
 //
 // A row is shared out to gridDim.x thread blocks, threads take samples that lie side by side, and each thread block writes
 // two float64 sums, added in a fixed order; the caller adds those of a row.
 //
 // block: 256; grid: (parts of a row, components)
-// macros, from gpucells/ops/ica.py: T_DATA; CONTRAST 0 skew, 1 tanh, 2 cube
+// macros, from gpucells/ops/ica.py: T_DATA; CONTRAST 0 skew, 1 tanh, 2 cube, 3 gauss
 
 extern "C" __global__ void __launch_bounds__(256) ica_scores(
     T_DATA* __restrict__ components, long long n_samples, double alpha, double* __restrict__ sums) {
@@ -33,6 +33,11 @@ extern "C" __global__ void __launch_bounds__(256) ica_scores(
       curvature += (double)(a * ((T_DATA)1 - slope * slope));
       const T_DATA size = a * u < (T_DATA)0 ? -a * u : a * u;
       contrast += (double)(size + log1p(exp((T_DATA)-2 * size)) - (T_DATA)0.6931471805599453);
+    } else if (CONTRAST == 3) {
+      const T_DATA bell = exp((T_DATA)-0.5 * u * u);
+      slope = u * bell;
+      curvature += (double)(((T_DATA)1 - u * u) * bell);
+      contrast -= (double)bell;
     } else {
       slope = u * u * u;
       curvature += 3.0 * (double)(u * u);

@@ -25,7 +25,7 @@ from gpucells.errors import InputError, SettingsError
 from gpucells.ops.nmf_hals import sweep_factor
 from gpucells.ops.nmf_multiplicative import Penalty, multiplicative_pass
 from gpucells.ops.nmf_rows import Loss, check_loss, checked_mean, float_type, reconstruction_error, row_blocks
-from gpucells.ops.nmf_start import Start, initial_factors
+from gpucells.ops.nmf_start import Random, Seed, Start, generator, initial_factors
 
 LOOK_EVERY = 10  # iterations of multiplicative updates between two looks at the error, as in scikit-learn
 
@@ -64,7 +64,7 @@ class _Rules:
     of_h: Penalty
     shuffle: bool
     n_sweeps: int
-    seed: int
+    seed: Seed
 
 
 def nmf(
@@ -84,7 +84,7 @@ def nmf(
     l1_ratio: float = 0.0,
     shuffle: bool = False,
     n_sweeps: int = 1,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Factorization:
     """Factor a matrix.
 
@@ -119,8 +119,8 @@ def nmf(
         Components in another random order every sweep (``hals``).
     n_sweeps : int
         Sweeps over each factor between two products with the matrix (``hals``).
-    seed : int
-        Of the start and of ``shuffle``.
+    seed : int, numpy.random.Generator or numpy.random.RandomState
+        Of the start and of ``shuffle``, or what draws them.
 
     Returns
     -------
@@ -170,7 +170,7 @@ def _check(x: Any, solver: str, loss: str, l1_ratio: float, max_iterations: int,
 
 
 def _first_factors(
-    x: Any, n_components: int | None, start: Start | None, w: Any, h: Any, fixed_h: bool, solver: str, seed: int
+    x: Any, n_components: int | None, start: Start | None, w: Any, h: Any, fixed_h: bool, solver: str, seed: Seed
 ) -> tuple[Any, Any]:
     if h is None:
         if fixed_h or w is not None:
@@ -201,7 +201,7 @@ def _first_factors(
 
 def _hals(x: Any, w: Any, h: Any, rules: _Rules) -> tuple[int, bool]:
     """Sweep over W, then over H; return the iterations and whether the tolerance was met."""
-    rng = np.random.default_rng(rules.seed)
+    rng = generator(rules.seed)
     kept: Any = _cross(x, h, rules.of_w[0]) if rules.fixed_h else None
     at_first = 0.0
     for iteration in range(1, rules.max_iterations + 1):
@@ -218,7 +218,7 @@ def _hals(x: Any, w: Any, h: Any, rules: _Rules) -> tuple[int, bool]:
     return rules.max_iterations, False
 
 
-def _turns(rng: np.random.Generator, n: int, rules: _Rules) -> dict[str, Any]:
+def _turns(rng: Random, n: int, rules: _Rules) -> dict[str, Any]:
     return {"order": rng.permutation(n) if rules.shuffle else np.arange(n), "n_sweeps": rules.n_sweeps}
 
 

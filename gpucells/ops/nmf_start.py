@@ -12,13 +12,15 @@ from gpucells.errors import SettingsError
 from gpucells.ops.nmf_rows import checked_mean, float_type, row_blocks
 
 Start = Literal["random", "nndsvd", "nndsvda", "nndsvdar"]
+Random = np.random.Generator | np.random.RandomState
+Seed = int | Random
 
 OVERSAMPLES = 10  # directions beyond those asked for (Halko, Martinsson & Tropp 2011, section 4.2)
 POWER_ITERATIONS = 4  # scikit-learn takes 4 or 7; a start needs no more
 NOTHING = 1e-6  # share of a component's largest value below which NNDSVD says 0
 
 
-def initial_factors(x: Any, n_components: int, start: Start | None = None, seed: int = 0) -> tuple[Any, Any]:
+def initial_factors(x: Any, n_components: int, start: Start | None = None, seed: Seed = 0) -> tuple[Any, Any]:
     """Return factors to start from.
 
     Parameters
@@ -32,8 +34,9 @@ def initial_factors(x: Any, n_components: int, start: Start | None = None, seed:
         larger of the positive and the negative part of each pair of singular vectors, the rest 0; ``nndsvda``: with
         the matrix' mean for 0; ``nndsvdar``: with small random numbers for 0. As scikit-learn, ``nndsvda`` where not
         given and there are no more components than rows and columns, else ``random``.
-    seed : int
-        Of what is random; the same numbers on a CPU and a GPU.
+    seed : int, numpy.random.Generator or numpy.random.RandomState
+        Of what is random, or what draws it; the same numbers on a CPU and a GPU. From a ``RandomState``, ``random`` is
+        what scikit-learn starts from.
 
     Returns
     -------
@@ -51,7 +54,7 @@ def initial_factors(x: Any, n_components: int, start: Start | None = None, seed:
     chosen = start or ("nndsvda" if n_components <= fewest else "random")
     if chosen not in ("random", "nndsvd", "nndsvda", "nndsvdar"):
         raise SettingsError(f"start = {chosen!r} is unknown", "use 'random', 'nndsvd', 'nndsvda' or 'nndsvdar'")
-    mean, rng = checked_mean(x), np.random.default_rng(seed)
+    mean, rng = checked_mean(x), generator(seed)
     if chosen == "random":
         scale = math.sqrt(mean / max(1, n_components))
         h = _normal(x, rng, (n_components, x.shape[1]), scale)
@@ -74,12 +77,23 @@ def initial_factors(x: Any, n_components: int, start: Start | None = None, seed:
     return w, h
 
 
-def _normal(x: Any, rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> Any:
+def generator(seed: Seed) -> Random:
+    """Return what draws random numbers: what was given, or a new generator of a seed.
+
+    Parameters
+    ----------
+    seed : int, numpy.random.Generator or numpy.random.RandomState
+        One or the other.
+    """
+    return np.random.default_rng(seed) if isinstance(seed, int | np.integer) else seed
+
+
+def _normal(x: Any, rng: Random, shape: tuple[int, ...], scale: float) -> Any:
     numbers = np.abs(scale * rng.standard_normal(shape)).astype(float_type(x))
     return namespace_of(x).asarray(numbers)
 
 
-def leading_rows(x: Any, n: int, rng: np.random.Generator) -> Any:
+def leading_rows(x: Any, n: int, rng: Random) -> Any:
     """Return an orthonormal basis of about the ``n`` directions in which a matrix' rows vary most.
 
     A randomised range finder with power iterations (Halko, Martinsson & Tropp 2011, algorithm 4.4).
@@ -90,7 +104,7 @@ def leading_rows(x: Any, n: int, rng: np.random.Generator) -> Any:
         ``(n_rows, n_columns)`` of any real type; NumPy or CuPy.
     n : int
         How many, at most ``min(n_rows, n_columns)``.
-    rng : numpy.random.Generator
+    rng : numpy.random.Generator or numpy.random.RandomState
         Draws the first directions, on the host.
 
     Returns
@@ -138,7 +152,7 @@ def transposed_times(x: Any, columns: Any) -> Any:
     return out
 
 
-def _nndsvd(x: Any, n_components: int, rng: np.random.Generator) -> tuple[Any, Any]:
+def _nndsvd(x: Any, n_components: int, rng: Random) -> tuple[Any, Any]:
     xp = namespace_of(x)
     basis = leading_rows(x, min(n_components + OVERSAMPLES, *x.shape), rng)
     left, values, right = xp.linalg.svd(times(x, basis), full_matrices=False)

@@ -10,6 +10,7 @@ SLOPES: dict[str, Any] = {
     "skew": (np.square, lambda u: 2 * u),
     "tanh": (np.tanh, lambda u: 1 - np.tanh(u) ** 2),
     "cube": (lambda u: u**3, lambda u: 3 * u**2),
+    "gauss": (lambda u: u * np.exp(-(u**2) / 2), lambda u: (1 - u**2) * np.exp(-(u**2) / 2)),
 }
 
 
