@@ -137,7 +137,7 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
                 "gpucells' PCA: power_iteration_normalizer is not honoured: directions are always made orthonormal",
                 UserWarning, stacklevel=4,
             )  # fmt: skip
-        readings = READINGS if self.iterated_power == "auto" else int(self.iterated_power) + 1
+        readings = READINGS if self.iterated_power == "auto" else int(self.iterated_power) + 2  # no less than theirs
         seed = check_random_state(self.random_state)
         return principal_axes(x, k, way="fast", readings=readings, more=int(self.n_oversamples), seed=seed)
 
