@@ -8,8 +8,8 @@ else the machine does hits both; a ratio is theirs over ours, the median of the 
 compiled loops to one thread, 0 leaves them their defaults. The floor of a fit is that of its products: operations,
 counted by hand, at the speed of a product of large matrices, measured here; and the bytes of the data, once a reading.
 
-Goodness, the same figure for both: NMF, what is left of the matrix, ``reconstruction_err_`` (Kullback-Leibler: of the
-divergence); FastICA, the mean of log cosh less a normal variable's, squared, summed over components; PCA, the share of
+Goodness, the same figure for both: NMF, root of twice the objective (``reconstruction_err_``, which scikit-learn adds up
+in float32, taken again in float64); FastICA, the mean of log cosh less a normal variable's, squared, summed over components; PCA, the share of
 variance on the components.
 """
 
@@ -105,7 +105,7 @@ def row(name: str, options: argparse.Namespace, tried: dict[str, Any], x: Any, g
             copies = {k: v.copy() for k, v in given.items()}
             found, cpu, wall = timed(lambda fit=fit, copies=copies: fit(x, **copies))  # type: ignore[misc]
             cost[key].append((cpu, wall))
-            good[key] = goodness(fit.__self__, found)
+            good[key] = goodness(fit.__self__, found, x)
     pairs = list(zip(cost["scikit-learn"], cost["gpucells"], strict=True))
     return {
         "cpu_ratio": round(statistics.median(a[0] / b[0] for a, b in pairs), 2),
@@ -121,12 +121,14 @@ def module_fit(module: Any, name: str, settings: dict[str, Any], options: argpar
     return model.fit_transform
 
 
-def goodness(model: Any, found: Any) -> float:
+def goodness(model: Any, found: Any, x: Any) -> float:
     import numpy as np
+
+    from gpucells.ops.nmf_rows import reconstruction_error
 
     kind = type(model).__name__
     if kind == "NMF":
-        return float(model.reconstruction_err_)
+        return reconstruction_error(x, found, model.components_, model.beta_loss)
     if kind == "PCA":
         return float(model.explained_variance_ratio_.sum())
     size = np.abs(found.astype(np.float64))

@@ -108,8 +108,8 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
                 f"n_components={k} must be between {least} and min(n_samples, n_features)={fewest} with "
                 f"svd_solver={solver!r}"
             )
-        self._keep(x, k, self._axes(x, k, solver))
         self._fit_svd_solver = solver
+        self._keep(x, k, self._axes(x, k, solver))
         return x
 
     def _solver(self, x: Any) -> str:
@@ -145,10 +145,11 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         xp, dtype, (n, m) = namespace_of(x), x.dtype, x.shape
         free = max(n - 1, 1)
         variance, total = found.singular_values**2 / free, found.sum_of_squares / free
-        rest, ratio = min(n, m) - k, variance / total if total > 0 else np.full(k, np.nan)
+        ratio = variance / total if total > 0 else np.full(k, np.nan)
         self.n_samples_, self.n_components_ = n, k
         self.components_, self.mean_ = found.axes, found.mean
         self.explained_variance_, self.explained_variance_ratio_, self.singular_values_ = (
             xp.asarray(values.astype(dtype)) for values in (variance, ratio, found.singular_values)
         )
-        self.noise_variance_ = float(max(total - variance.sum(), 0.0) / rest) if rest else 0.0
+        rest = (m if self._fit_svd_solver == "covariance_eigh" else min(n, m)) - k  # scikit-learn's mean is over as many
+        self.noise_variance_ = float(max(total - variance.sum(), 0.0) / rest) if k < min(n, m) else 0.0
