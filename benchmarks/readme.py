@@ -193,6 +193,11 @@ def starts(method: str) -> str:
     return "\n".join([*lines, f"| all |  |  |  | {_times(total)} |"])
 
 
+def sklearn() -> str:
+    """The estimators beside scikit-learn's: the file that benchmarks/sklearn_estimators.py writes."""
+    return (RESULTS / "sklearn.md").read_text(encoding="utf-8").strip()
+
+
 def _times(row: dict[str, float]) -> str:
     return " | ".join(f"{row[key]:.1f}" for key in ("scratch_cpu_s", "started_cpu_s", "start_cpu_s"))
 
@@ -210,6 +215,7 @@ TABLES = {
     "operations": operations,
     "end_to_end": end_to_end,
     "passes": passes,
+    "sklearn": sklearn,
 }
 
 

@@ -8,9 +8,9 @@ else the machine does hits both; a ratio is theirs over ours, the median of the 
 compiled loops to one thread, 0 leaves them their defaults. The floor of a fit is that of its products: operations,
 counted by hand, at the speed of a product of large matrices, measured here; and the bytes of the data, once a reading.
 
-Goodness, the same figure for both: NMF, root of twice the objective (``reconstruction_err_``, which scikit-learn adds up
-in float32, taken again in float64); FastICA, the mean of log cosh less a normal variable's, squared, summed over components; PCA, the share of
-variance on the components.
+Goodness, the same figure for both: NMF, root of twice the objective (``reconstruction_err_``, which scikit-learn adds
+up in float32, taken again in float64); FastICA, the mean of log cosh less a normal variable's, squared, summed over
+components; PCA, the share of variance on the components.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
             }  # fmt: skip
             print(name, rows[name], flush=True)
         del x
-    size = {key: getattr(options, key) for key in ("samples", "features", "components", "iterations", "threads", "note")}
+    size = {
+        key: getattr(options, key) for key in ("samples", "features", "components", "iterations", "threads", "note")
+    }
     versions = {"python": sys.version.split()[0], "numpy": np.__version__, "scikit-learn": sklearn.__version__}
     return {**size, "gemm_gflops_a_s": round(speed / 1e9, 1), "versions": versions, "fits": rows}
 
@@ -96,7 +98,7 @@ def row(name: str, options: argparse.Namespace, tried: dict[str, Any], x: Any, g
         settings["max_iter"] = options.iterations
     cost: dict[str, list[tuple[float, float]]] = {key: [] for key in tried}
     good = {}
-    for key, module in tried.items():  # compiled, loaded
+    for module in tried.values():  # compiled, loaded
         few = {k: v[: options.components * 2] if k == "W" else v for k, v in given.items()}
         module_fit(module, name, settings, options, 0)(x[: options.components * 2], **few)
     for _ in range(1 if name in ONCE else options.rounds):
@@ -197,7 +199,8 @@ def floors(options: argparse.Namespace) -> dict[str, float]:
         "NMF, cd": rounds * (products + sweeps) + shown, "NMF, mu": rounds * (products + sweeps) + shown,
         "NMF, mu, Kullback-Leibler": rounds * 2 * products + shown,
         "FastICA, logcosh, eigh": covariance + ica, "FastICA, logcosh, svd": covariance + ica,
-        "PCA, randomized": min(5 * 4.0 * n * m * (k + 10), covariance) + shown, "PCA, covariance_eigh": covariance + shown,
+        "PCA, randomized": min(5 * 4.0 * n * m * (k + 10), covariance) + shown,
+        "PCA, covariance_eigh": covariance + shown,
     }  # fmt: skip
 
 
@@ -214,10 +217,13 @@ def table(result: dict[str, Any]) -> str:
     theirs = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     gigabytes = 4 * result["samples"] * result["features"] / 1e9
     note = f" {result['note']}" if result["note"] else ""
-    lines += ["", f"{result['samples']:,} samples x {result['features']:,} features, float32 ({gigabytes:.2f} GB), "
-              f"{result['components']} components, {result['iterations']} iterations of NMF and FastICA, threads: "
-              f"{result['threads'] or 'as the libraries choose'}; {theirs}. Floor: operations at the "
-              f"{result['gemm_gflops_a_s']:.0f} Gflop/s of a product of large matrices in the same run.{note}"]  # fmt: skip
+    conditions = (
+        f"{result['samples']:,} samples x {result['features']:,} features, float32 ({gigabytes:.2f} GB), "
+        f"{result['components']} components, {result['iterations']} iterations of NMF and FastICA, threads: "
+        f"{result['threads'] or 'as the libraries choose'}; {theirs}. Floor: operations at the "
+        f"{result['gemm_gflops_a_s']:.0f} Gflop/s of a product of large matrices in the same run.{note}"
+    )
+    lines += ["", conditions]
     return "\n".join(lines)
 
 

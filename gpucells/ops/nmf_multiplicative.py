@@ -49,9 +49,9 @@ def multiplicative_pass(
     for rows, block in row_blocks(x):
         some = w[:, rows]
         if kullback:
-            some = _scaled(xp, some, (_quotient(xp, block, some, h) @ h.T).T, sums, of_w, VANISHED)
+            some = _scaled(xp, some, h @ _quotient(xp, block, some, h).T, sums, of_w, VANISHED)
         else:
-            some = _scaled(xp, some, (block @ h.T).T, gram @ some, of_w, 0.0)
+            some = _scaled(xp, some, h @ block.T, gram @ some, of_w, 0.0)
         w[:, rows] = some
         if not fixed_h:
             numerator += some @ (_quotient(xp, block, some, h) if kullback else block)
@@ -71,5 +71,6 @@ def _scaled(xp: Any, factor: Any, numerator: Any, divisor: Any, penalty: Penalty
         divisor = divisor + penalty[0]
     if penalty[1] > 0:
         divisor = divisor + penalty[1] * factor
-    updated = factor * (numerator / xp.where(divisor == 0, SMALLEST, divisor))
+    updated = xp.divide(numerator, xp.where(divisor == 0, SMALLEST, divisor), out=numerator)
+    updated *= factor
     return xp.where(updated < vanished, 0, updated) if vanished else updated

@@ -15,8 +15,8 @@ With :math:`X` (n_samples, n_features) about the features' means, :math:`X = U S
 Products square singular values: what they say of an axis whose variance is a share r of the largest is right to about
 eps / r. Below a trusted share they are made again in float64, and then left to the decomposition.
 
-The matrix is read by blocks of rows, each about a first guess of the mean; the rest of the mean is taken out of the sums
-of products, where it is small. No centred copy is made. CuPy arrays stay on their device.
+The matrix is read by blocks of rows, each about a first guess of the mean; the rest of the mean is taken out of the
+sums of products, where it is small. No centred copy is made. CuPy arrays stay on their device.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def principal_axes(
     Parameters
     ----------
     x : array
-        ``(n_samples, n_features)`` finite, of any real type; NumPy or CuPy. Never copied as a whole, but where it is left
-        to the singular value decomposition.
+        ``(n_samples, n_features)`` finite, of any real type; NumPy or CuPy. Never copied as a whole, but where it is
+        left to the singular value decomposition.
     n_axes : int
         At most ``min(n_samples, n_features)``.
     way : {"exact", "fast"}
@@ -102,7 +102,7 @@ def principal_axes(
     if not 0 <= n_axes <= min(x.shape):
         raise SettingsError(f"{n_axes} axes of a matrix of shape {x.shape}", "at most the smaller of its sides")
     n, m = x.shape
-    few, width = min(n, m), min(n_axes + more, min(n, m))
+    few, width = min(n, m), min(n_axes + more, n, m)
     iterated = way == "fast" and readings * width < few
     iterated = iterated and 4 * readings * width * n * m < n * m * few + 9 * few**3
     own = np.dtype(float_type(x))

@@ -70,7 +70,9 @@ def test_it_goes_the_way_of_scikit_learn(ours: Any, theirs: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it did not converge
             model.fit(z.T)
-        found = fixed_point_ica(z, contrast=ours, start=start, max_iterations=most, tol=tol, stop="each", positive=False)
+        found = fixed_point_ica(
+            z, contrast=ours, start=start, max_iterations=most, tol=tol, stop="each", positive=False
+        )
         assert found.n_iterations == model.n_iter_
         assert found.converged == (tol > 0)
         cosine = (found.matrix * model.components_).sum(axis=1)  # of the same signs

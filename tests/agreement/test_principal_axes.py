@@ -94,7 +94,9 @@ def test_odd_matrices() -> None:
     still = find(np.full((9, 4), 3.0), 2)
     assert still.sum_of_squares == 0
     np.testing.assert_allclose(still.axes @ still.axes.T, np.eye(2), atol=1e-12)
-    require_agreement(find(np.arange(12, dtype=np.uint8).reshape(6, 2) ** 2, 1), (np.arange(12.0) ** 2).reshape(6, 2), 1, 1e-5)
+    require_agreement(
+        find(np.arange(12, dtype=np.uint8).reshape(6, 2) ** 2, 1), (np.arange(12.0) ** 2).reshape(6, 2), 1, 1e-5
+    )
     assert find(np.ones((1, 4)), 1).axes.shape == (1, 4)
     for bad, k, error in (((0, 3), 0, InputError), ((3,), 1, InputError), ((5, 3), 4, SettingsError)):
         with pytest.raises(error):

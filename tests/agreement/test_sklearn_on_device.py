@@ -12,14 +12,15 @@ import pytest
 from gpucells.errors import InputError, SettingsError
 
 pytest.importorskip("sklearn", reason="gpucells.compat.sklearn needs scikit-learn: pip install gpucells[sklearn]")
-from gpucells.compat import sklearn as compat  # noqa: E402
+from gpucells.compat import sklearn as compat
 
 FITS: list[tuple[str, dict[str, Any]]] = [
     ("NMF", {"init": "random"}), ("NMF", {"solver": "mu", "alpha_W": 0.01, "l1_ratio": 0.5}),
     ("NMF", {"solver": "mu", "beta_loss": "kullback-leibler", "init": "random"}),
     ("FastICA", {"max_iter": 30}), ("FastICA", {"fun": "exp", "whiten_solver": "eigh"}),
     ("FastICA", {"fun": "cube", "whiten": "arbitrary-variance"}),
-    ("PCA", {"svd_solver": "randomized"}), ("PCA", {"svd_solver": "randomized", "n_oversamples": 2, "iterated_power": 3}),
+    ("PCA", {"svd_solver": "randomized"}),
+    ("PCA", {"svd_solver": "randomized", "n_oversamples": 2, "iterated_power": 3}),
     ("PCA", {"svd_solver": "covariance_eigh", "whiten": True}), ("PCA", {"svd_solver": "full"}), ("PCA", {}),
 ]  # fmt: skip
 FITTED = ("components_", "mixing_", "mean_", "whitening_", "explained_variance_", "singular_values_")
@@ -53,9 +54,7 @@ def copied(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[int]]:
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(("name", "settings"), FITS, ids=str)
-def test_results_are_the_cpus_and_stay_there(
-    stand_in: Any, copied: Any, name: str, settings: dict[str, Any]
-) -> None:
+def test_results_are_the_cpus_and_stay_there(stand_in: Any, copied: Any, name: str, settings: dict[str, Any]) -> None:
     x = movie()
     wanted = getattr(compat, name)(4, random_state=0, **settings)
     of_cpu = wanted.fit_transform(x)

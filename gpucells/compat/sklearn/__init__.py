@@ -1,4 +1,4 @@
-"""``NMF``, ``FastICA`` and ``PCA`` of scikit-learn, computed by :mod:`gpucells.ops`: change the import and nothing else.
+"""``NMF``, ``FastICA`` and ``PCA`` of scikit-learn, computed by :mod:`gpucells.ops`: only the import changes.
 
 Each is a subclass of scikit-learn's own class, so that names, defaults, checks of parameters and what is not done here
 are scikit-learn's. NumPy arrays are worked on by the CPU, CuPy arrays by their GPU, without a copy to the host; results

@@ -1,4 +1,4 @@
-"""What the three estimators share: names of parameters, input on either side, scikit-learn's own code as the last resort."""
+"""What the three estimators share: names of parameters, input on either side, scikit-learn's own code at last."""
 
 from __future__ import annotations
 

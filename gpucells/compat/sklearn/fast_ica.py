@@ -23,9 +23,9 @@ CONTRASTS: dict[str, Any] = {"logcosh": "tanh", "exp": "gauss", "cube": "cube"}
 class FastICA(Estimator, decomposition.FastICA):  # type: ignore[misc]
     """Independent components with the parameters and attributes of ``sklearn.decomposition.FastICA``.
 
-    From the same ``w_init``, and so from the same ``random_state``, components are scikit-learn's in order, sign and scale
-    but for rounding. float32 and float64 stay what they are, everything else becomes float64. CuPy arrays stay on their
-    GPU, and so do the results; the orthonormalisation, of a matrix ``(n_components, n_components)``, is the host's.
+    From the same ``w_init``, and so from the same ``random_state``, components are scikit-learn's in order, sign and
+    scale but for rounding. float32 and float64 stay what they are, everything else becomes float64. CuPy arrays stay on
+    their GPU, and so do the results; the orthonormalisation, of a matrix ``(n_components, n_components)``, is the host's.
 
     Both whitening solvers go by the smaller matrix of products: ``"eigh"`` in the data's own type, as scikit-learn;
     ``"svd"`` in float64, or by the decomposition itself, where the smallest component kept would not be accurate
@@ -126,7 +126,7 @@ class FastICA(Estimator, decomposition.FastICA):  # type: ignore[misc]
             return int(x.shape[1])
         if self.n_components is not None and self.n_components > most:
             warnings.warn(f"n_components is too large: it will be set to {most}", UserWarning, stacklevel=4)
-        return min(int(self.n_components or most), most)
+        return int(min(self.n_components or most, most))
 
     def _whitened(self, x: Any, k: int) -> tuple[Any, Any]:
         """Return the whitening matrix, float64 on the host, and the white samples ``(n_samples, k)``."""
@@ -148,8 +148,8 @@ class FastICA(Estimator, decomposition.FastICA):  # type: ignore[misc]
         if start.shape != (k, k):
             raise SettingsError(f"w_init has invalid shape {start.shape}", f"it should be {(k, k)}")
         found = fixed_point_ica(
-            white, k, contrast=CONTRASTS[self.fun], alpha=alpha, tol=self.tol, max_iterations=self.max_iter, start=start,
-            stop="each", positive=False,
+            white, k, contrast=CONTRASTS[self.fun], alpha=alpha, tol=self.tol, max_iterations=self.max_iter,
+            start=start, stop="each", positive=False,
         )  # fmt: skip
         if not found.converged:
             said = "FastICA did not converge. Consider increasing tolerance or the maximum number of iterations."

@@ -24,9 +24,9 @@ SOLVERS: dict[str, Any] = {"cd": "hals", "mu": "mu"}
 class NMF(Estimator, decomposition.NMF):  # type: ignore[misc]
     """Non-negative matrix factorisation with the parameters and attributes of ``sklearn.decomposition.NMF``.
 
-    Objective, scaling of the penalties, order of updates and stopping are scikit-learn's; from the same start, and so from
-    the same ``random_state`` with ``init="random"``, the factors are its factors but for rounding. float32 and float64
-    stay what they are, everything else becomes float64. CuPy arrays stay on their GPU, and so do the results.
+    Objective, scaling of the penalties, order of updates and stopping are scikit-learn's; from the same start, and so
+    from the same ``random_state`` with ``init="random"``, the factors are its factors but for rounding. float32 and
+    float64 stay what they are, everything else becomes float64. CuPy arrays stay on their GPU, and so do the results.
 
     scikit-learn's own code is called, with a warning, for sparse matrices and for a ``beta_loss`` that is neither the
     Frobenius norm nor the Kullback-Leibler divergence. ``verbose`` prints nothing.
@@ -96,7 +96,9 @@ class NMF(Estimator, decomposition.NMF):  # type: ignore[misc]
     def _start(self, x: Any, w: Any, h: Any) -> dict[str, Any]:
         """Return the factors to start from."""
         if self.verbose:
-            warnings.warn("gpucells' NMF: verbose is not honoured: the library does not print", UserWarning, stacklevel=3)
+            warnings.warn(
+                "gpucells' NMF: verbose is not honoured: the library does not print", UserWarning, stacklevel=3
+            )
         wanted = None if self.n_components in (None, "auto") else int(self.n_components)
         if self.init == "custom":
             if w is None or h is None:
@@ -107,7 +109,9 @@ class NMF(Estimator, decomposition.NMF):  # type: ignore[misc]
             said = "When init!='custom', provided W or H are ignored. Set init='custom' to use them as initialization."
             warnings.warn(said, RuntimeWarning, stacklevel=3)
         if self.solver == "mu" and self.init == "nndsvd":
-            said = "solver='mu' cannot change the zeros of init='nndsvd'; try init='nndsvda' or init='nndsvdar' instead."
+            said = (
+                "solver='mu' cannot change the zeros of init='nndsvd'; try init='nndsvda' or init='nndsvdar' instead."
+            )
             warnings.warn(said, UserWarning, stacklevel=3)
         n = x.shape[1] if wanted is None else wanted
         first_w, first_h = initial_factors(x, n, self.init, check_random_state(self.random_state))

@@ -1,4 +1,4 @@
-"""What each parameter does here, and what of ``check_estimator`` is expected to fail: docs/compat/sklearn.md is made of it."""
+"""What each parameter does here, and what of ``check_estimator`` is expected to fail: for docs/compat/sklearn.md."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ PARAMETERS: dict[str, dict[str, str]] = {
         "n_components": f"a number or None {AS_THEIRS}; a share of variance and `mle` {THEIR_CODE}",
         "copy": "not needed: the data are never overwritten",
         "whiten": AS_THEIRS,
-        "svd_solver": f"`randomized`, `covariance_eigh` and `auto` {AS_THEIRS}; `full` is scikit-learn's own code on the "
-        f"host and ours on a GPU; `arpack` {THEIR_CODE}",
+        "svd_solver": f"`randomized`, `covariance_eigh` and `auto` {AS_THEIRS}; `full` is scikit-learn's own code on "
+        f"the host and ours on a GPU; `arpack` {THEIR_CODE}",
         "tol": "of `arpack`",
         "iterated_power": "q iterations are q + 2 readings of the data, which find no less; `auto` is 5 readings",
         "n_oversamples": AS_THEIRS,
@@ -50,8 +50,8 @@ PARAMETERS: dict[str, dict[str, str]] = {
 }
 
 _TOO_FEW_ITERATIONS = (
-    "200 iterations are too few on the check's data for `fit_transform` and `transform` to agree to 0.01; scikit-learn's "
-    "own `NMF()` fails it too, and neither does with `max_iter=500`, as scikit-learn tests its own"
+    "200 iterations are too few on the check's data for `fit_transform` and `transform` to agree to 0.01; "
+    "scikit-learn's own `NMF()` fails it too, and neither does with `max_iter=500`, as scikit-learn tests its own"
 )
 #: By estimator with its default parameters: checks of ``check_estimator`` that fail, and why. To be handed over as
 #: ``check_estimator(NMF(), expected_failed_checks=EXPECTED_FAILED_CHECKS["NMF"])``.

@@ -24,7 +24,8 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
     float64. CuPy arrays stay on their GPU, and so do the results; there ``"full"`` is ours as well.
 
     On the host ``"full"``, which ``"auto"`` takes for small data and for all of the components, is scikit-learn's own
-    code; so are, with a warning, ``"arpack"``, sparse matrices, and ``n_components`` as a share of variance or ``"mle"``.
+    code; so are, with a warning, ``"arpack"``, sparse matrices, and ``n_components`` as a share of variance or as
+    ``"mle"``.
     """
 
     def fit(self, X: Any, y: Any = None) -> Any:
@@ -151,5 +152,7 @@ class PCA(Estimator, decomposition.PCA):  # type: ignore[misc]
         self.explained_variance_, self.explained_variance_ratio_, self.singular_values_ = (
             xp.asarray(values.astype(dtype)) for values in (variance, ratio, found.singular_values)
         )
-        rest = (m if self._fit_svd_solver == "covariance_eigh" else min(n, m)) - k  # scikit-learn's mean is over as many
+        rest = (
+            m if self._fit_svd_solver == "covariance_eigh" else min(n, m)
+        ) - k  # scikit-learn's mean is over as many
         self.noise_variance_ = float(max(total - variance.sum(), 0.0) / rest) if k < min(n, m) else 0.0
