@@ -6,8 +6,8 @@
 // slope, the curvature and two sums would read a block's components five times and write them three times; here they are
 // read and written once.
 //
-// Bound by memory: 8 bytes a component and sample in float32, about 5 flops (skew, cube), 15 (gauss) or 40 (tanh). 80 components,
-// 64 MB of them at once: 38 us at 3.35 TB/s; the two products take 4 n_features flops for each of them.
+// Bound by memory: 8 bytes a component and sample in float32, about 5 flops (skew, cube), 15 (gauss) or 40 (tanh). 80
+// components, 64 MB of them at once: 38 us at 3.35 TB/s; the two products take 4 n_features flops for each of them.
 //
 // A row is shared out to gridDim.x thread blocks, threads take samples that lie side by side, and each thread block writes
 // two float64 sums, added in a fixed order; the caller adds those of a row.
@@ -21,6 +21,9 @@ extern "C" __global__ void __launch_bounds__(256) ica_scores(
   T_DATA* row = components + (long long)blockIdx.y * n_samples;
   double curvature = 0.0, contrast = 0.0;
   const T_DATA a = (T_DATA)alpha;
+#if CONTRAST == 3
+#pragma unroll 1  // unrolled, the exponential in float64 spills
+#endif
   for (long long i = (long long)blockIdx.x * 256 + threadIdx.x; i < n_samples; i += (long long)gridDim.x * 256) {
     const T_DATA u = row[i];
     T_DATA slope;

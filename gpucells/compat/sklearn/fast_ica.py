@@ -25,7 +25,7 @@ class FastICA(Estimator, decomposition.FastICA):  # type: ignore[misc]
 
     From the same ``w_init``, and so from the same ``random_state``, components are scikit-learn's in order, sign and
     scale but for rounding. float32 and float64 stay what they are, everything else becomes float64. CuPy arrays stay on
-    their GPU, and so do the results; the orthonormalisation, of a matrix ``(n_components, n_components)``, is the host's.
+    their GPU, and so do the results; the orthonormalisation, of ``(n_components, n_components)``, is the host's.
 
     Both whitening solvers go by the smaller matrix of products: ``"eigh"`` in the data's own type, as scikit-learn;
     ``"svd"`` in float64, or by the decomposition itself, where the smallest component kept would not be accurate
