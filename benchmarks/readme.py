@@ -198,6 +198,11 @@ def sklearn() -> str:
     return (RESULTS / "sklearn.md").read_text(encoding="utf-8").strip()
 
 
+def formats() -> str:
+    """What every format takes, and whether it comes back: the file that benchmarks/formats.py writes."""
+    return (RESULTS / "formats.md").read_text(encoding="utf-8").strip()
+
+
 def _times(row: dict[str, float]) -> str:
     return " | ".join(f"{row[key]:.1f}" for key in ("scratch_cpu_s", "started_cpu_s", "start_cpu_s"))
 
@@ -216,6 +221,7 @@ TABLES = {
     "end_to_end": end_to_end,
     "passes": passes,
     "sklearn": sklearn,
+    "formats": formats,
 }
 
 
