@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from architecture.pages import anchors, links, marked, run_marked
+from architecture.pages import anchors, blocks, links, marked, run_marked
 from architecture.source_tree import ROOT
 
 LIST = ROOT / "docs" / "README.md"
@@ -21,6 +21,8 @@ OTHERS = [
     )
 ]  # fmt: skip
 WITH_CODE = [page for page in PAGES if marked(page)]
+#: Their first block is run by tests/unit/compat, on movies such as the original's users have.
+RUN_ELSEWHERE = {f"docs/compat/{tool}.md" for tool in ("caiman", "cellsort", "ciatah", "extract")}
 
 
 def name(page: Path) -> str:
@@ -45,6 +47,12 @@ def test_marked_code_runs(page: Path, shared_folder: Path, tmp_path: Path, monke
     folder = tmp_path / "here"
     shutil.copytree(shared_folder, folder)
     run_marked(page, folder, monkeypatch)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_python_block_is_run(page: Path) -> None:
+    bare = [block["code"] for block in blocks(page) if block["language"] == "python" and not block["mark"]]
+    assert len(bare) == (name(page) in RUN_ELSEWHERE), "mark it: <!-- test --> on the line above"
 
 
 def test_every_page_is_in_the_table_of_contents() -> None:

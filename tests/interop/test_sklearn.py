@@ -218,16 +218,20 @@ def test_what_cannot_be_is_refused(name: str) -> None:
             cls(3, init="custom").fit(x)
 
 
+def cubed(x: Any) -> Any:
+    return x**3, (3 * x**2).mean(axis=-1)
+
+
 WARNED: list[tuple[str, dict[str, Any], str]] = [
     ("NMF", {"verbose": 1}, "does not print"), ("NMF", {"solver": "mu", "beta_loss": 1.5}, "own code"),
     ("NMF", {"solver": "mu", "init": "nndsvd"}, "zeros"), ("FastICA", {"algorithm": "deflation"}, "own code"),
-    ("FastICA", {"fun": lambda x: (x**3, (3 * x**2).mean(axis=-1))}, "own code"),
+    ("FastICA", {"fun": cubed}, "own code"),
     ("PCA", {"svd_solver": "randomized", "power_iteration_normalizer": "LU"}, "not honoured"),
     ("PCA", {"svd_solver": "arpack"}, "own code"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "settings", "words"), WARNED, ids=str)
+@pytest.mark.parametrize(("name", "settings", "words"), WARNED, ids=lambda one: one if isinstance(one, str) else "-".join(one))
 def test_what_is_not_ours_is_said_once(name: str, settings: dict[str, Any], words: str) -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
