@@ -231,7 +231,9 @@ WARNED: list[tuple[str, dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "settings", "words"), WARNED, ids=lambda one: one if isinstance(one, str) else "-".join(one))
+@pytest.mark.parametrize(
+    ("name", "settings", "words"), WARNED, ids=lambda one: one if isinstance(one, str) else "-".join(one)
+)
 def test_what_is_not_ours_is_said_once(name: str, settings: dict[str, Any], words: str) -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
