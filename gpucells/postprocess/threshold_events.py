@@ -21,9 +21,10 @@ def without_decay(traces: Float64, frame_s: float, decay_s: float) -> Float64:
     Returns
     -------
     numpy.ndarray
-        ``(n, n_frames)`` per second; the first frame has no slope.
+        ``(n, n_frames)`` per second; the first frame has the slope of the second, as in CellSort.
     """
-    slope = np.diff(traces, axis=1, prepend=traces[:, :1]) / frame_s
+    slope = np.diff(traces, axis=1) / frame_s
+    slope = np.concatenate([slope[:, :1], slope], axis=1) if slope.size else np.zeros_like(traces)
     return np.asarray(traces / decay_s + slope, np.float64)
 
 
@@ -52,6 +53,8 @@ def threshold_events(traces: Float64, threshold: float) -> NDArray[np.bool_]:
 def standardised(traces: Float64) -> Float64:
     """Take traces about their means, in units of their standard deviations; one that is constant becomes 0.
 
+    The deviation is that of a sample (n - 1), MATLAB's.
+
     Parameters
     ----------
     traces : numpy.ndarray
@@ -59,5 +62,5 @@ def standardised(traces: Float64) -> Float64:
     """
     if traces.size == 0:
         return traces
-    spread = traces.std(axis=1, keepdims=True)
+    spread = traces.std(axis=1, keepdims=True, ddof=min(1, traces.shape[1] - 1))
     return np.asarray((traces - traces.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1), np.float64)

@@ -21,14 +21,15 @@ def slow_smoothing(image: np.ndarray, sigma: float) -> np.ndarray:
         for j in range(image.shape[1]):
             for a in range(-reach, reach + 1):
                 for b in range(-reach, reach + 1):
-                    if 0 <= i + a < image.shape[0] and 0 <= j + b < image.shape[1]:
-                        out[i, j] += image[i + a, j + b] * kernel[a + reach, b + reach]
+                    y, x = np.clip(i + a, 0, image.shape[0] - 1), np.clip(j + b, 0, image.shape[1] - 1)
+                    out[i, j] += image[y, x] * kernel[a + reach, b + reach]
     return out
 
 
 def slow_regions(lit: np.ndarray) -> list[np.ndarray]:
     seen, found = np.zeros_like(lit), []
-    for start in zip(*np.nonzero(lit), strict=True):
+    for column, row in zip(*np.nonzero(lit.T), strict=True):
+        start = (row, column)
         if seen[start]:
             continue
         region, queue = np.zeros_like(lit), deque([start])
@@ -50,20 +51,20 @@ def test_segments_are_those_of_the_loops(sigma: float, least: float, most: float
     images[0, 3:7, 4:8] += 4
     images[0, 9:12, 14:18] += 4
     images[2, 5:8, 10:14] += 3
+    images[1, 11:, :3] += 4  # at a corner
+    images[2] *= 3
     segments, source, centres = filter_segments(images, sigma, 1.0, (least, most))
     expected = []
     for k, image in enumerate(images):
-        standard = (image - image.mean()) / image.std()
+        of = image if sigma else images  # without smoothing CellSort takes all filters' mean and deviation
+        standard = (image - of.mean()) / of.std()
         lit = (slow_smoothing(standard, sigma) if sigma else standard) > 1.0
         expected += [(k, r) for r in slow_regions(lit) if least <= r.sum() <= most]
     assert len(expected) == len(segments) > 2
     for k, (number, region) in enumerate(expected):
         assert source[k] == number
         np.testing.assert_allclose(segments[k], np.where(region, images[number] / images.std(), 0), rtol=1e-5)
-        rows, columns = np.indices(region.shape)
-        mass = segments[k].sum()
-        middle = [(segments[k] * rows).sum() / mass, (segments[k] * columns).sum() / mass]
-        np.testing.assert_allclose(centres[k], middle, rtol=1e-4)
+        np.testing.assert_allclose(centres[k], np.argwhere(region).mean(axis=0))
 
 
 def test_segments_of_nothing() -> None:
@@ -95,11 +96,15 @@ def test_taking_the_decay_out_leaves_the_spikes() -> None:
     assert np.argmax(free) == 40
     assert np.abs(np.delete(free[0], 40)).max() < 0.05 * free.max()
     np.testing.assert_allclose(free[0, 1:], trace[0, 1:] / 0.8 + np.diff(trace[0]) / 0.05)
+    falling = without_decay(np.array([[9.0, 5.0, 3.0]]), 1.0, 2.0)
+    np.testing.assert_allclose(falling, [[4.5 - 4, 2.5 - 4, 1.5 - 2]])  # the first slope is the second's
+    assert without_decay(np.ones((2, 1)), 1.0, 2.0).tolist() == [[0.5], [0.5]]
 
 
 def test_standardised_traces_have_mean_0_and_deviation_1() -> None:
     made = standardised(np.stack([np.arange(9.0), np.ones(9)]))
     assert made[0].mean() == pytest.approx(0, abs=1e-12)
-    assert made[0].std() == pytest.approx(1)
+    assert made[0].std(ddof=1) == pytest.approx(1)
+    assert standardised(np.ones((2, 1))).tolist() == [[0], [0]]
     assert (made[1] == 0).all()
     assert standardised(np.zeros((0, 4))).shape == (0, 4)

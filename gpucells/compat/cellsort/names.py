@@ -65,7 +65,7 @@ TABLES: dict[str, Table] = {
             _FILE,
             Parameter("ica_segments", here="what `cellsort_segmentation` gives"),
             _FLIMS,
-            Parameter("movm", here="mean of each pixel; of these frames if empty"),
+            Parameter("movm", here="mean of each pixel; 1 if empty, so that sums are of the movie's units"),
             Parameter("subtractmean", 1, here="take each frame's mean off"),
         ),
         Table(

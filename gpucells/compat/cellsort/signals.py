@@ -1,7 +1,8 @@
 """CellSort's second half: segments of filters, their signals on the movie, and spikes.
 
-Mended: filters are smoothed in both directions (CellSort smooths along one), and spikes are deconvolved when
-``deconvtau`` is given (CellSort counts the arguments wrongly).
+Mended: filters are smoothed in both directions (CellSort smooths along one), ``segmentlabel`` says which filter a
+segment is of (CellSort leaves it empty), spikes can be asked for with fewer than five arguments (CellSort counts them
+wrongly, and stops), and of equal samples in a row one is a spike, not each.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def cellsort_apply_filter(
     ica_segments : numpy.ndarray
         ``(n, height, width)``.
     movm : numpy.ndarray, optional
-        ``(height, width)`` mean of each pixel.
+        ``(height, width)`` mean of each pixel; 1 where not given, as in CellSort: sums are of the movie's units then.
     subtractmean : bool
         Take each frame's mean off.
 
@@ -90,26 +91,16 @@ def cellsort_apply_filter(
         if segments.shape[1:] != shape:
             raise InputError(f"segments of {segments.shape[1:]} px on a movie of {shape} px", "they have to be of it")
         step = frames_per_block(movie)
-        mean = _mean(movie, step) if movm is None else np.asarray(movm, np.float64).reshape(shape)
-        lit = mean.ravel() != 0
-        onto = np.divide(1, mean.ravel(), out=np.zeros(mean.size), where=lit)
+        mean = np.ones(shape) if movm is None else np.asarray(movm, np.float64).reshape(shape)
+        onto = 1 / np.where(mean == 0, 1, mean).ravel()
         weights = sparse.csr_array(segments.reshape(len(segments), -1) * onto, dtype=np.float32)
         even = (onto / mean.size).astype(np.float32)[None]
         seen = np.empty((len(segments) + 1, movie.n_frames), np.float32)
         for some, frames in blocks(movie, step):
             seen[:, some] = project(frames, weights, even)
-    total = segments.reshape(len(segments), -1)[:, lit].sum(axis=1, dtype=np.float64)
-    change = seen[:-1] - total[:, None]
-    if subtractmean:
-        change -= segments.sum(axis=(1, 2), dtype=np.float64)[:, None] * (seen[-1] - lit.mean())
-    return np.asarray(change, np.float32)
-
-
-def _mean(movie: Any, step: int) -> Float64:
-    total = np.zeros((movie.height, movie.width))
-    for _, frames in blocks(movie, step):
-        total += frames.sum(axis=0, dtype=np.float64)
-    return np.asarray(total / movie.n_frames)
+    total = segments.sum(axis=(1, 2), dtype=np.float64)[:, None]
+    level = seen[-1] if subtractmean else 1.0
+    return np.asarray(seen[:-1] - total * level, np.float32)
 
 
 @cellsort
@@ -121,7 +112,7 @@ def cellsort_find_spikes(
     Parameters
     ----------
     ica_sig : numpy.ndarray
-        ``(n, n_frames)``.
+        ``(n, n_frames)``; a single column is one signal.
     thresh : float
         In standard deviations with ``normalization``, else in the signals' units.
     dt, deconvtau : float
@@ -141,6 +132,8 @@ def cellsort_find_spikes(
         ``(n_frames, n)`` what the threshold is compared with.
     """
     signals = np.atleast_2d(np.asarray(ica_sig, np.float64))
+    if signals.shape[1] == 1:
+        signals = signals.T
     if deconvtau > 0:
         signals = without_decay(signals, float(dt), float(deconvtau))
     if normalization:
