@@ -16,6 +16,7 @@ from scipy import sparse
 import gpucells
 from gpucells.errors import ResultFileError
 from gpucells.export import values
+from gpucells.export.extract_mat import MEASURES
 from gpucells.export.formats import export_cells
 from gpucells.export.matlab import write_mat
 from gpucells.io import extract_mat
@@ -43,7 +44,9 @@ def test_round_trip(tmp_path: Path, as_sparse: bool, n_cells: int) -> None:
 
 
 def test_the_struct_is_extracts(tmp_path: Path) -> None:
-    cells = many_cells(6, method="extract", settings={"extract": {"max_iter": 5, "sizes": [1, 2], "none": None}})
+    quality = {"trace_snr": np.arange(6, dtype=np.float32), "own": np.ones(6, np.float32)}
+    settings = {"extract": {"max_iter": 5, "sizes": [1, 2], "none": None}}
+    cells = many_cells(6, method="extract", settings=settings, quality=quality)
     export_cells(cells, tmp_path / "a.mat", "extract")
     with open_mat(tmp_path / "a.mat") as file:
         output = file.read("output")
@@ -56,7 +59,17 @@ def test_the_struct_is_extracts(tmp_path: Path) -> None:
     assert output["config"]["preprocess"].item() is True
     assert output["info"]["version"] == "1.3.0"
     np.testing.assert_array_equal(output["info"]["F_per_pixel"], cells.summary_images["mean"])
-    np.testing.assert_array_equal(output["info"]["cellcheck"]["is_bad"].ravel(), ~cells.accepted)
+    check, partition = output["info"]["cellcheck"], output["info"]["summary"]
+    np.testing.assert_array_equal(check["is_bad"].ravel(), ~cells.accepted)
+    assert check["metrics"].shape == (30, 6)
+    for name, column in MEASURES.items():
+        expected = cells.quality.get(column, np.full(6, np.nan))
+        np.testing.assert_array_equal(check["metrics"][list(MEASURES).index(name)], expected)
+    assert check["is_attr_bad"].shape == (9, 6)
+    assert partition["fov_occupation"].shape == (20, 31)
+    assert partition["fov_occupation"].all()
+    assert partition["S_bad"].shape == (20 * 31, 0)
+    assert partition["T_bad"].shape == (0, cells.n_frames)
 
 
 def test_without_a_baseline_it_is_not_called_dff(tmp_path: Path) -> None:

@@ -12,28 +12,10 @@ from gpucells.compat.centred import is_centred
 from gpucells.compat.extract.config import Config
 from gpucells.compat.parameters import is_empty
 from gpucells.compat.structure import Structure
+from gpucells.export.extract_mat import MEASURES, cellcheck
 from gpucells.model.cells import Cells
 
 Float32 = NDArray[np.float32]
-
-#: EXTRACT's 30 measures in their order, and the column of our quality table that is the same.
-MEASURES: dict[str, str] = {
-    "T_maxval": "trace_snr",
-    "T_corruption": "temporal_corruption",
-    "T_max_corr": "neighbour_correlation",
-    "S_area_1": "",
-    "S_smooth_area_1": "",
-    "S_area_2": "",
-    "S_smooth_area_2": "",
-    "S_max_corr": "neighbour_overlap",
-    "S_corruption": "spatial_corruption",
-    "S_eccent": "eccentricity",
-    "S_circularity": "circularity",
-    **{f"ST{kind}_index_{i}": "" for kind in (1, 2, 3) for i in (1, 2, 3, 4, 5)},
-    **{f"ST_corr_{i}": "" for i in (1, 2, 3)},
-    "T_dup_val": "",
-}
-FAULTS = 9  # rows of EXTRACT's is_attr_bad
 
 
 def make_output(cells: Cells, config: Config, seconds: float, version: str) -> Structure:
@@ -56,11 +38,13 @@ def make_output(cells: Cells, config: Config, seconds: float, version: str) -> S
     info = Structure(
         version=f"gpucells {version}",
         runtime=seconds,
+        upload_time=np.zeros(1),
+        runtime_partition=np.array([seconds]),
         summary_image=images["correlation"],
         max_image=images["max"],
         F_per_pixel=images["mean"],
-        cellcheck=_cellcheck(good),
-        summary=_summary(cells, bool(config.compact_output)),
+        cellcheck=Structure(cellcheck(good), names=list(MEASURES), is_bad=np.zeros(good.n_cells, bool)),
+        summary=_summary(cells, config),
         cells=cells,
     )
     return Structure(
@@ -86,37 +70,35 @@ def _divisor(good: Cells, config: Config) -> Float32:
 
 
 def _images(cells: Cells, as_sparse: bool) -> Any:
+    if as_sparse:
+        return _in_matlabs_order(cells)
+    return np.ascontiguousarray(np.moveaxis(cells.images(), 0, 2))
+
+
+def _in_matlabs_order(cells: Cells) -> sparse.csc_array:
+    """Return footprints as ``(height * width, K)``, whose pixels count down the columns of the image."""
     height, width = cells.image_shape
-    if not as_sparse:
-        return np.ascontiguousarray(np.moveaxis(cells.images(), 0, 2))
-    return _in_matlabs_order(cells.footprints, height, width)
-
-
-def _in_matlabs_order(footprints: sparse.csr_array, height: int, width: int) -> sparse.csc_array:
-    """Return ``(height * width, K)`` whose pixels count down the columns of the image."""
-    found = footprints.tocoo()
+    found = cells.footprints.tocoo()
     row, column = np.divmod(found.col, width)
-    shape = (height * width, footprints.shape[0])
+    shape = (height * width, cells.n_cells)
     return sparse.csc_array((found.data, (column * height + row, found.row)), shape=shape, dtype=np.float32)
 
 
-def _summary(cells: Cells, compact: bool) -> list[Structure]:
-    """Return what EXTRACT has a partition, of which there is one here; rejected images are sparse."""
-    bad = cells.select(~cells.accepted)
-    one = Structure(summary_image=cells.summary_images["correlation"], max_image=cells.summary_images["max"])
-    if not compact:
-        one.S_bad = _in_matlabs_order(bad.footprints, *cells.image_shape)
-        one.T_bad = bad.traces.T
-        one.reasons = list(bad.rejection)
-    return [one]
+def _summary(cells: Cells, config: Config) -> list[Structure]:
+    """Return what EXTRACT has a partition, of which there is one here.
 
-
-def _cellcheck(good: Cells) -> Structure:
-    missing = np.full(good.n_cells, np.nan, np.float32)
-    rows = [good.quality.get(ours, missing) if ours else missing for ours in MEASURES.values()]
-    return Structure(
-        metrics=np.stack(rows),
-        names=list(MEASURES),
-        is_attr_bad=np.zeros((FAULTS, good.n_cells), bool),
-        is_bad=np.zeros(good.n_cells, bool),
-    )
+    ``S_bad`` is ``(height * width, n_bad)``, pixels in MATLAB's order, ``T_bad`` ``(n_bad, n_frames)``: cells are rows
+    there, unlike in ``temporal_weights``. Both are empty where the output is to be compact.
+    """
+    bad = cells.select(np.zeros(cells.n_cells, bool) if config.compact_output else ~cells.accepted)
+    footprints = _in_matlabs_order(bad)
+    return [
+        Structure(
+            summary_image=cells.summary_images["correlation"],
+            max_image=cells.summary_images["max"],
+            fov_occupation=np.ones(cells.image_shape, bool),
+            S_bad=footprints if config.use_sparse_arrays else footprints.toarray(order="F"),
+            T_bad=np.asarray(bad.traces / _divisor(bad, config)[:, None], np.float32),
+            reasons=list(bad.rejection),
+        )
+    ]

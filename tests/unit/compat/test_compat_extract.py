@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from reference.many_cells import many_cells
 from scipy import sparse
 
 import gpucells
 from gpucells.compat.extract import CONFIG, THRESHOLDS, extractor, get_defaults
+from gpucells.compat.extract.output import make_output
 from gpucells.compat.told_once import NotHonoured, forget
 from gpucells.errors import InputError, SettingsError
 from gpucells.methods.extract.settings import ExtractSettings
@@ -167,6 +170,27 @@ def test_copies_remember_what_was_assigned() -> None:
         _ = get_defaults(6).nothing
 
 
+def test_rejected_cells_are_put_beside_the_others_as_scripts_do() -> None:
+    """``S_all = [reshape(S, h * w, k), S_bad]; T_all = [T'; T_bad]``, which EXTRACT's own helper has."""
+    cells = many_cells(7, 60, (20, 33), 3)
+    level = np.full((20, 33), 9, np.float32)
+    cells = replace(cells, summary_images={"correlation": level, "max": level, "mean": level, "noise": level / 9})
+    output = make_output(cells, get_defaults(6), 2.0, "1")
+    summary, n_good = output.info.summary[0], int(cells.accepted.sum())
+    assert 0 < n_good < 7
+    footprints = np.hstack([output.spatial_weights.reshape(20 * 33, n_good, order="F"), summary.S_bad])
+    traces = np.vstack([output.temporal_weights.T, summary.T_bad])
+    order = np.argsort(~cells.accepted, kind="stable")
+    np.testing.assert_array_equal(footprints.reshape(20, 33, 7, order="F"), np.moveaxis(cells.images()[order], 0, 2))
+    np.testing.assert_allclose(traces, (cells.traces / cells.f0[:, None])[order], rtol=1e-5)
+    assert summary.fov_occupation.shape == (20, 33)
+    assert summary.fov_occupation.all()
+    assert output.info.runtime_partition.tolist() == [2.0]
+    config = get_defaults(6)
+    config.use_sparse_arrays = True
+    assert sparse.issparse(make_output(cells, config, 2.0, "1").info.summary[0].S_bad)
+
+
 def test_given_images_are_taken_in_matlabs_order(simulated: Any, tmp_path: Path) -> None:
     truth = simulated.truth
     images = np.moveaxis(truth.footprints.toarray().reshape(-1, 48, 72), 0, 2).astype(np.float32)
@@ -183,7 +207,8 @@ def test_given_images_are_taken_in_matlabs_order(simulated: Any, tmp_path: Path)
     np.testing.assert_array_equal(flat.temporal_weights, cube.temporal_weights)
     again = flat.spatial_weights.toarray().reshape(48, 72, -1, order="F")
     np.testing.assert_allclose(again, images / images.max(axis=(0, 1)), atol=1e-6)
-    assert "S_bad" not in flat.info.summary[0]
+    assert flat.info.summary[0].S_bad.shape == (48 * 72, 0)
+    assert flat.info.summary[0].T_bad.shape == (0, 300)
     config.S_init = np.zeros((4, 4, 2))
     with pytest.raises(InputError, match="MATLAB's order"):
         extractor(array, config)
