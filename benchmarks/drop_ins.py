@@ -1,10 +1,11 @@
 """Drop-ins for EXTRACT's, CellSort's and CIAtah's scripts beside our own call, on movies with known truth.
 
-    python benchmarks/drop_ins.py [--data FOLDER] [--json FILE] [--pages FOLDER]
+    python benchmarks/drop_ins.py [--data FOLDER] [--json FILE] [--pages FOLDER] [--only NAME]
 
 EXTRACT and CIAtah: ``sim_2p_sparse`` and ``sim_1p_clean`` of the folder, presets alone; a drop-in and the direct call
 should give the same figures, as they are the same method. CellSort: two simulated movies of 128 x 128 x 2000 with 40
-cells; its original's figures are on other such movies. ``--pages`` puts the tables into the pages of that folder.
+cells; its original's figures on them are of ``peers/cellsort_octave.py``. ``--only`` runs one of the three. ``--pages``
+puts the tables into the pages of that folder.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ import argparse
 import json
 import re
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import h5py
 import numpy as np
@@ -23,18 +27,20 @@ import gpucells
 from gpucells.compat.ciatah import model_extract_signals_from_movie
 from gpucells.compat.extract import extractor, get_defaults
 from gpucells.io.truth_file import load_truth
+from gpucells.postprocess import pairing
 from gpucells.postprocess.match import score_cells
 
 MOVIES = {"sim_2p_sparse": "two_photon", "sim_1p_clean": "one_photon"}
-#: CellSort 1.4's F1 and correlation of components; of segments with ApplyFilter; on other movies of that size.
-ORIGINALS = {"two_photon": ((1.0, 0.883), (1.0, 0.937)), "one_photon": ((1.0, 0.920), (0.889, 0.696))}
+CELLSORT_MOVIES = ("two_photon", "one_photon")
+HERE = Path(__file__).resolve().parent
 
 
-def scored(images: Any, traces: Any, truth: Any) -> tuple[float, float]:
-    """Return F1 and the median trace correlation of ``(n, height, width)`` images."""
+def scored(images: Any, traces: Any, truth: Any, least_r: float = pairing.MIN_TRACE_R) -> tuple[float, float]:
+    """Return F1 and the median trace correlation of ``(n, height, width)`` images, of pairs that reach ``least_r``."""
     known = {name: getattr(truth, name) for name in ("at_border", "snr", "max_overlap")}
     flat = np.maximum(images, 0).reshape(len(images), -1)
-    score = score_cells(flat, traces, truth.footprints, truth.traces, truth.image_shape, **known)
+    with mock.patch.object(pairing, "MIN_TRACE_R", least_r):
+        score = score_cells(flat, traces, truth.footprints, truth.traces, truth.image_shape, **known)
     return score.f1, float(np.median(score.pair_trace_r)) if len(score.pair_trace_r) else np.nan
 
 
@@ -77,26 +83,41 @@ def ciatah_rows(data: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def cellsort_rows() -> list[dict[str, Any]]:
+def cellsort_movie(preset: str) -> tuple[Any, Any]:
+    """Return a movie and its truth."""
+    made = gpucells.simulate_movie(preset, shape=(2000, 128, 128), n_cells=40, seed=1, frame_rate_hz=10.0)
+    return made.movie, made.truth
+
+
+def cellsort_scores(segments: Any, signals: Any, sums: Any, truth: Any) -> dict[str, tuple[float, float]]:
+    """Score segments with the components' signals, and with ApplyFilter's sums."""
+    return {"components": scored(segments, signals, truth), "sums": scored(segments, sums, truth),
+            "sums, no cut": scored(segments, sums, truth, least_r=-1.0)}  # fmt: skip
+
+
+def cellsort_row(name: str, movie: Any, truth: Any, mu: float) -> dict[str, Any]:
+    """Run our drop-in as a script of CellSort's would."""
     from gpucells.compat import cellsort
 
+    wall, cpu = time.perf_counter(), time.process_time()
+    signals, images, values, _, mean, _ = cellsort.cellsort_pca(movie, [], 120)
+    found, filters, _, rounds = cellsort.cellsort_ica(signals, images, values, [], mu, 80, [], 1e-6, 500)
+    segments, label, _ = cellsort.cellsort_segmentation(filters, 2, 2, 20)
+    sums = cellsort.cellsort_apply_filter(movie, segments, [], mean, 1)
+    took = {"s": round(time.perf_counter() - wall, 1), "CPU s": round(time.process_time() - cpu, 1)}
+    row = {"movie": name} | took | {"rounds": rounds, "segments": len(segments)}
+    return row | cellsort_scores(segments, found[label - 1], sums, truth)
+
+
+def cellsort_rows() -> list[dict[str, Any]]:
+    originals = json.loads((HERE / "peers_reported.json").read_text(encoding="utf-8"))["cellsort"]
     rows = []
-    for preset in ("two_photon", "one_photon"):
-        simulated = gpucells.simulate_movie(preset, shape=(2000, 128, 128), n_cells=40, seed=1, frame_rate_hz=10.0)
-        movie, truth = simulated.movie, simulated.truth
-        signals, images, values, _, mean, _ = cellsort.cellsort_pca(movie, [], 120)
-        for mu in (0.1, 0.5, 0.9):
-            found, filters, _, rounds = cellsort.cellsort_ica(signals, images, values, [], mu, 80, [], 1e-6, 500)
-            segments, label, _ = cellsort.cellsort_segmentation(filters, 2, 2, 20)
-            summed = cellsort.cellsort_apply_filter(movie, segments, [], mean, 1)
-            rows.append({
-                "movie": f"{preset}, mu {mu}", "rounds": rounds, "segments": len(segments),
-                "components": scored(segments, found[label - 1], truth), "sums": scored(segments, summed, truth),
-            })  # fmt: skip
-        rows.append({"movie": f"{preset}, CellSort 1.4, mu .5", "rounds": "", "segments": "",
-                     "components": ORIGINALS[preset][0], "sums": ORIGINALS[preset][1]})  # fmt: skip
-        rows.append({"movie": f"{preset}, our `pcaica`", "rounds": "", "segments": "",
-                     "components": ours(movie, "pcaica", preset, truth), "sums": None})  # fmt: skip
+    for preset, original in zip(CELLSORT_MOVIES, originals, strict=True):
+        movie, truth = cellsort_movie(preset)
+        rows += [cellsort_row(f"{preset}, mu {mu}", movie, truth, mu) for mu in (0.1, 0.5, 0.9)]
+        rows.append({name: tuple(value) if isinstance(value, list) else value for name, value in original.items()})
+        direct = dict.fromkeys(rows[-1]) | {"movie": f"{preset}, our `pcaica`"}
+        rows.append(direct | {"components": ours(movie, "pcaica", preset, truth)})
     return rows
 
 
@@ -114,8 +135,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
     parser.add_argument("--json", type=Path, help="file to write")
     parser.add_argument("--pages", type=Path, help="folder of the pages, docs/compat")
+    parser.add_argument("--only", help="EXTRACT, CellSort or CIAtah")
     chosen = parser.parse_args()
-    found = {"EXTRACT": extract_rows(chosen.data), "CellSort": cellsort_rows(), "CIAtah": ciatah_rows(chosen.data)}
+    made: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "EXTRACT": lambda: extract_rows(chosen.data),
+        "CellSort": cellsort_rows,
+        "CIAtah": lambda: ciatah_rows(chosen.data),
+    }
+    found = {name: rows() for name, rows in made.items() if chosen.only in (None, name)}
     for name, rows in found.items():
         print(f"{name}\n{table(rows)}\n")
         if chosen.pages is not None:
