@@ -19,6 +19,7 @@ from gpucells.compat.ciatah.run_table import append_run
 from gpucells.errors import GpucellsError, InputError, SettingsError
 from gpucells.export.ciatah import Options, write_ciatah
 from gpucells.export.formats import export_cells
+from gpucells.export.values import has
 from gpucells.io.ciatah_names import ciatah_names
 from gpucells.io.join import natural_key
 from gpucells.io.open_movie import open_movie
@@ -336,7 +337,8 @@ def _extras(
     def nwb() -> Path:
         path = recording.folder / "nwbFiles" / f"{stem}.nwb"
         path.parent.mkdir(exist_ok=True)
-        layout = {"ciatah": True, "metadata": choice.nwb_metadata}  # dF/F where CIAtah's loader takes traces from
+        # CIAtah's loader is to find dF/F: divided by a baseline or, of a movie that is dF/F, as measured.
+        layout = {"ciatah": has(cells, "dff"), "metadata": choice.nwb_metadata}
         export_cells(cells, path, "nwb", layout, overwrite=True, progress=choice.progress)
         return path
 

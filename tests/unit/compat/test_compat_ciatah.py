@@ -358,6 +358,19 @@ def test_nwb_is_written_where_it_is_asked_for(quick: Any, simulated: Any, tmp_pa
     assert (tmp_path / FOLDER / "nwbFiles" / f"{FOLDER}_cnmfAnalysis.nwb").is_file()
 
 
+def test_nwb_of_a_movie_that_is_dff_has_what_the_mat_file_has(quick: Any, simulated: Any, tmp_path: Path) -> None:
+    pytest.importorskip("pynwb")
+    light = simulated.movie.astype(np.float32)
+    matlab_movie(tmp_path / FOLDER / "concat.h5", light / light.mean(axis=0) - 1)
+    metadata = tmp_path / "session.yaml"
+    metadata.write_text("session_start_time: 2024-05-17T14:30:00+02:00\n")
+    row = call(tmp_path / FOLDER, "EXTRACT", save_nwb=True, nwb_metadata=metadata, frame_rate_hz=10.0)[0]
+    assert row.error == ""
+    with h5py.File(tmp_path / FOLDER / "nwbFiles" / f"{FOLDER}_extractAnalysis.nwb") as file:
+        found = file["processing/ophys/Fluorescence/RoiResponseSeries/data"][()]
+    np.testing.assert_allclose(found.T, in_mat(row, "traces"), rtol=1e-6)
+
+
 def test_no_cells_at_all(tmp_path: Path) -> None:
     matlab_movie(tmp_path / FOLDER / "concat.h5", np.random.default_rng(0).normal(100, 5, (80, 40, 56)))
     row = call(tmp_path / FOLDER, "EXTRACT", grid_width=12, view_results=True)[0]
